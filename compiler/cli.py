@@ -1,0 +1,177 @@
+"""dtss-compile: a trained model in, schedule.json out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dtss.compiler.schedule.errors import EXIT_INTERNAL, EXIT_OK, BadInputError, UserError
+
+if TYPE_CHECKING:
+    from dtss.compiler.frontend.source import Source
+    from dtss.compiler.graph.ir import Graph
+    from dtss.compiler.passes.base import Target
+    from dtss.compiler.passes.manager import Observer
+    from dtss.compiler.schedule.format import Schedule
+
+OPTIONAL_PASSES = ("prune-time-steps", "hoist-constants", "eliminate-membrane-accesses")
+DEFAULT_HARDWARE = "edge-16x16"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; needs neither torch nor numpy."""
+    command = argparse.ArgumentParser(
+        prog="dtss-compile",
+        description="Compile a trained spiking transformer to an integer, pruned, tiled schedule.",
+        epilog="exit codes: 0 ok, 2 usage, 3 bad input file, 4 model unsupported or does not fit, 70 internal bug",
+    )
+    command.add_argument("model", type=Path, help="a checkpoint written by dtss-train")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
+                         help="schedule to write; its tensors go beside it as .safetensors")  # fmt: skip
+    command.add_argument("--hardware", default=DEFAULT_HARDWARE, metavar="NAME|FILE",
+                         help="a shipped machine or a TOML file (default: %(default)s)")  # fmt: skip
+    command.add_argument("--time-order", choices=("inner", "outer"),
+                         help="run time innermost or outermost in every layer (default: chosen per layer)")  # fmt: skip
+    command.add_argument("--explain", action="store_true", help="print what each layer skips at each step, and why")
+    command.add_argument("--dump", type=Path, metavar="DIR", help="write the graph after each pass")
+    command.add_argument("--onnx", type=Path, metavar="FILE", help="write the float network with frozen masks as ONNX")
+    command.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    command.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
+    for name in OPTIONAL_PASSES:
+        command.add_argument(f"--no-{name}", dest="disabled", action="append_const", const=name,
+                             help=f"leave out {name}: the same integers at a higher cost")  # fmt: skip
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code of one run; every user error is one line on stderr."""
+    options = parser().parse_args(arguments)
+    try:
+        run(options)
+    except UserError as error:
+        print(f"dtss-compile: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last resort: an internal bug gets its documented exit code
+        if options.debug:
+            traceback.print_exc()
+        print(f"dtss-compile: internal error: {error!r}; please report it, with --debug", file=sys.stderr)
+        return EXIT_INTERNAL
+    return EXIT_OK
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, compile, write, report."""
+    from dtss.compiler.frontend.source import read_source
+    from dtss.compiler.passes.base import Target
+    from dtss.compiler.pipeline import compile_graph
+    from dtss.compiler.schedule import io
+    from dtss.compiler.schedule.hardware import load_hardware
+
+    _refuse_missing_folders(options)
+    target = Target(load_hardware(options.hardware), options.time_order)
+    source = read_source(options.model)
+    dumps: dict[str, str] = {}
+    compiled = compile_graph(
+        source.graph,
+        target,
+        disabled=frozenset(options.disabled or ()),
+        observe=_collector(dumps) if options.dump else lambda name, graph: None,
+        reference=source.reference(),
+    )
+    if options.onnx:
+        _export(source, target, options.onnx)
+    schedule = io.save(options.output, compiled.schedule, compiled.tensors | source.sample_tensors())
+    if options.dump:
+        _write_dumps(options.dump, dumps)
+    _report(options, schedule)
+
+
+def _refuse_missing_folders(options: argparse.Namespace) -> None:
+    for path in (options.output, options.onnx):
+        if path is not None and not path.parent.is_dir():
+            raise BadInputError(str(path), f"the folder {path.parent} does not exist", "create it first")
+
+
+def _collector(dumps: dict[str, str]) -> Observer:
+    from dtss.compiler.graph.print import print_graph
+
+    def collect(name: str, graph: Graph) -> None:
+        dumps[f"{len(dumps):02d}-{name}.txt"] = print_graph(graph)
+
+    return collect
+
+
+def _write_dumps(folder: Path, dumps: dict[str, str]) -> None:
+    from dtss.compiler.schedule.io import write_atomically
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(str(folder), f"cannot be created ({error.strerror})", "choose another folder") from None
+    for name, text in dumps.items():
+        write_atomically(folder / name, text.encode())
+
+
+def _export(source: Source, target: Target, path: Path) -> None:
+    from dtss.compiler.export_onnx import export_onnx
+
+    export_onnx(source.graph, target, path)
+
+
+def _report(options: argparse.Namespace, schedule: Schedule) -> None:
+    from dtss.compiler.explain import explain
+
+    if options.json:
+        print(json.dumps(summary(options, schedule), indent=2, sort_keys=True))
+    elif not options.quiet:
+        if options.explain:
+            print(explain(schedule))
+        print(summary_text(options, schedule))
+
+
+def summary(options: argparse.Namespace, schedule: Schedule) -> dict[str, object]:
+    """What was compiled, for scripts."""
+    memory = schedule.memory
+    return {
+        "schedule": str(options.output),
+        "network": schedule.network,
+        "hardware": schedule.hardware.name,
+        "time_steps": schedule.time_steps,
+        "average_time_steps_masks": schedule.average_time_steps.masks,
+        "average_time_steps_pruned": schedule.average_time_steps.pruned,
+        "passes": list(schedule.passes),
+        "weight_bits": memory.weight_bits,
+        "spike_peak_bits": memory.spike_peak_bits,
+        "current_peak_bits": memory.current_peak_bits,
+        "membrane_bits": memory.membrane_bits,
+        "float_accuracy": schedule.reference.sample_accuracy,
+        "active_steps": {node.name: list(node.steps.active) for node in schedule.lif_nodes},
+        "mask_steps": {node.name: list(node.mask_steps) for node in schedule.lif_nodes},
+    }
+
+
+def summary_text(options: argparse.Namespace, schedule: Schedule) -> str:
+    """A few lines for a person."""
+    average, memory = schedule.average_time_steps, schedule.memory
+    resident = "resident on chip" if memory.weights_resident else "streamed from DRAM for every image"
+    lines = [
+        f"{schedule.network} for {schedule.hardware.name}: "
+        f"{len(schedule.nodes)} operations, {schedule.time_steps} time steps",
+        f"T_avg             {average.masks:.2f} in the masks, {average.pruned:.2f} after pruning",
+        f"weights           {memory.weight_bits / 8192:.1f} KiB, {resident}",
+        f"spikes            {memory.spike_peak_bits / 8192:.1f} KiB at the peak",
+        f"currents          {memory.current_peak_bits / 8192:.1f} KiB at the peak",
+        f"membranes         {memory.membrane_bits / 8192:.1f} KiB in memory",
+        f"written           {options.output}, {schedule.tensors.file}",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

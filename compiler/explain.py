@@ -1,0 +1,67 @@
+"""Why each step is or is not run, in words: `dtss-compile --explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dtss.compiler.graph.print import step_marks
+from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Lif, Product, Schedule
+
+LEGEND = (
+    "# computed   b bias only, no weight read   r reused, computed once   0 known to be zero   x dead, nobody needs it"
+)
+
+
+def explain(schedule: Schedule) -> str:
+    """One block per node: its steps, each skipped item with the fact that allows it, and how it is tiled."""
+    average = schedule.average_time_steps
+    head = [
+        f"{schedule.network} on {schedule.hardware.name}, {schedule.time_steps} time steps",
+        f"T_avg of the masks {average.masks:.2f}, after pruning {average.pruned:.2f}",
+        LEGEND,
+        "",
+    ]
+    return "\n".join([*head, *(line for node in schedule.nodes for line in _explain_node(schedule, node))]) + "\n"
+
+
+def _explain_node(schedule: Schedule, node: AnyNode) -> Iterator[str]:
+    yield f"{step_marks(node.steps, schedule.time_steps)}  {node.name}"
+    for reason in dict.fromkeys(node.steps.why):
+        if reason:
+            steps = [step for step, why in enumerate(node.steps.why) if why == reason]
+            yield f"      {_steps(steps)}: {reason}"
+    if isinstance(node, Lif):
+        yield from _explain_state(schedule, node)
+    if isinstance(node, Product):
+        yield from _explain_tiling(node)
+
+
+def _explain_state(schedule: Schedule, node: Lif) -> Iterator[str]:
+    unlive = [step for step in range(schedule.time_steps) if step not in node.state_steps]
+    if unlive:
+        yield f"      {_steps(unlive)}: state not updated: no live output at or after it"
+    if node.time_order == "inner":
+        yield "      membrane: never in memory, time runs innermost and the state stays in a register"
+        return
+    unread = [step for step in node.state_steps if step not in node.membrane_reads]
+    unwritten = [step for step in node.state_steps if step not in node.membrane_writes]
+    if unread:
+        yield f"      {_steps(unread)}: membrane not read: no live state precedes it"
+    if unwritten:
+        yield f"      {_steps(unwritten)}: membrane not written: no live state follows it"
+
+
+def _explain_tiling(node: Product) -> Iterator[str]:
+    tiling = node.tiling
+    assert tiling is not None
+    if isinstance(node, AttentionProduct) and node.stage == "key_value":
+        yield "      Q·(Kᵀ·V): streams fewer words than (Q·Kᵀ)·V, and the integers are the same"
+    yield (
+        f"      time {tiling.time_order}, {tiling.strips} strips of {tiling.positions_per_strip} positions, "
+        f"{tiling.output_tiles} output × {tiling.reduction_tiles} reduction tiles, "
+        f"values {node.value.low} … {node.value.high}"
+    )
+
+
+def _steps(steps: list[int]) -> str:
+    return f"step {steps[0]}" if len(steps) == 1 else "steps " + ", ".join(map(str, steps))

@@ -1,0 +1,56 @@
+"""The float network with frozen masks as ONNX, for other tools."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+
+from dtss.compiler.graph.float_module import FloatModule
+from dtss.compiler.graph.ir import Graph
+from dtss.compiler.passes.base import Pass, Target
+from dtss.compiler.passes.hoist_constants import HoistConstants
+from dtss.compiler.passes.manager import run_passes
+from dtss.compiler.passes.prune_time_steps import PruneTimeSteps
+from dtss.compiler.passes.reassociate_attention import ReassociateAttention
+from dtss.compiler.schedule.io import write_atomically
+
+OPSET = 18
+FLOAT_PIPELINE: tuple[Pass, ...] = (ReassociateAttention(), PruneTimeSteps(), HoistConstants())
+
+
+def export_onnx(graph: Graph, target: Target, path: Path) -> None:
+    """Write images [batch, C, H, W] → logits [batch, K], logits_per_step [T, batch, K].
+
+    Time is unrolled and skipped steps are absent. Batch norms stay, so that the float arithmetic is the
+    trained network's own.
+    """
+    write_atomically(path, onnx_bytes(run_passes(graph, FLOAT_PIPELINE, target)))
+
+
+def onnx_bytes(graph: Graph) -> bytes:
+    """The serialised model of a float graph."""
+    height, width, channels = graph.nodes[0].shape
+    module = FloatModule(graph).eval()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message=".*LeafSpec.*", category=FutureWarning
+        )  # torch's own, in its exporter
+        program = torch.onnx.export(
+            module,
+            (torch.zeros(2, channels, height, width),),
+            dynamo=True,
+            opset_version=OPSET,
+            external_data=False,
+            input_names=["images"],
+            output_names=["logits", "logits_per_step"],
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None
+    content: bytes = program.model_proto.SerializeToString(deterministic=True)
+    return content

@@ -1,0 +1,164 @@
+"""dtss checkpoints (written by dtss-train): Spikformer with trained time-step masks, spike or membrane residual.
+
+Supported: every option of `models.spikformer.SpikformerConfig`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dtss.compiler.frontend.builder import GraphBuilder
+from dtss.compiler.frontend.source import Source
+from dtss.compiler.graph.ir import BatchNorm, Convolution, FloatNeuron, Graph, Linear, MaxPool
+from dtss.compiler.schedule.errors import BadInputError
+from dtss.compiler.schedule.format import Preprocess
+from dtss.models import checkpoint as checkpoints
+from dtss.models.checkpoint import Checkpoint, CheckpointError
+from dtss.models.spikformer import Block, ConvUnit, LinearUnit, Spikformer, SpikformerConfig
+from dtss.models.time_step_mask import MaskedLif
+
+STEM_POOL = MaxPool(kernel=3, stride=2, padding=1)
+
+
+def read(path: Path) -> Source:
+    """A checkpoint as a source, its errors in the compiler's form."""
+    try:
+        checkpoint = checkpoints.load(path)
+    except CheckpointError as error:
+        raise BadInputError(error.where, f"{error.what}: found {error.found}", error.hint) from None
+    accuracy = checkpoint.training.get("test_accuracy")
+    return Source(
+        graph=graph_of(checkpoint),
+        images=checkpoint.samples.images.numpy(),
+        labels=checkpoint.samples.labels.numpy(),
+        float_logits=float_logits(checkpoint),
+        trained_accuracy=None if accuracy is None else float(accuracy),
+    )
+
+
+def float_logits(checkpoint: Checkpoint) -> NDArray[np.float32]:
+    """Mean logits [B, K] of the trained network itself on its stored images."""
+    model = checkpoint.build_model()
+    with torch.no_grad():
+        per_step: NDArray[np.float32] = model(checkpoint.preprocess(checkpoint.samples.images)).numpy()
+    mean: NDArray[np.float32] = per_step.mean(0)
+    return mean
+
+
+def graph_of(checkpoint: Checkpoint) -> Graph:
+    """The float graph of a checkpoint, its masks frozen to step indices."""
+    model = checkpoint.build_model()
+    scale = checkpoint.preprocess.pixel_scale
+    preprocess = Preprocess(scale, checkpoint.preprocess.mean, checkpoint.preprocess.std, min(255, round(1 / scale)))
+    return _SpikformerReader(model, preprocess).read(checkpoint.classes)
+
+
+class _SpikformerReader:
+    """Walks the modules in the order of their forward pass, adding nodes by their state_dict names."""
+
+    def __init__(self, model: Spikformer, preprocess: Preprocess) -> None:
+        self.model, self.config = model, model.config
+        self.builder = GraphBuilder(model.config.name, model.config.time_steps, preprocess)
+        self.names = {module: name for name, module in model.named_modules()}
+
+    def read(self, classes: tuple[str, ...]) -> Graph:
+        config, build = self.config, self.builder
+        value = build.image(*config.image_size, config.in_channels)
+        for unit in self.model.stem:
+            assert isinstance(unit, ConvUnit)
+            value = self._conv_unit(unit, value)
+        value = build.add("rpe.add", value, self._conv_unit(self.model.rpe, value))
+        for block in self.model.blocks:
+            assert isinstance(block, Block)
+            value = self._block(block, value)
+        value = self._lif(self.model.head_lif, value)
+        value = build.token_sum("head.token_sum", value)
+        value = build.linear("head", value, head_of(self.model.head, _tokens(config)))
+        return build.finish(value, classes)
+
+    def _conv_unit(self, unit: ConvUnit, value: str) -> str:
+        name = self.names[unit]
+        if unit.residual == "membrane":
+            value = self._lif(unit.lif, value)
+        value = self.builder.convolution(f"{name}.conv", value, convolution_of(unit.conv))
+        value = self.builder.batch_norm(f"{name}.norm", value, batch_norm_of(unit.norm))
+        if unit.residual == "spike":
+            value = self._lif(unit.lif, value)
+        return value if unit.pool is None else self.builder.max_pool(f"{name}.pool", value, STEM_POOL)
+
+    def _linear_unit(self, unit: LinearUnit, value: str) -> str:
+        name = self.names[unit]
+        value = self.builder.linear(f"{name}.linear", value, linear_of(unit.linear))
+        value = self.builder.batch_norm(f"{name}.norm", value, batch_norm_of(unit.norm))
+        return self._lif(unit.lif, value)
+
+    def _block(self, block: Block, value: str) -> str:
+        name, attention, mlp = self.names[block], block.attn, block.mlp
+        spikes = self._lif(attention.input_lif, value)
+        query, key, keyed = (self._linear_unit(unit, spikes) for unit in (attention.q, attention.k, attention.v))
+        product = self.builder.attention(f"{name}.attn.product", query, key, keyed, attention.heads, attention.scale)
+        branch = self._linear_unit(attention.proj, self._lif(attention.lif, product))
+        value = self.builder.add(f"{name}.attn.add", value, branch)
+        hidden = self._linear_unit(mlp.fc1, self._lif(mlp.input_lif, value))
+        return self.builder.add(f"{name}.mlp.add", value, self._linear_unit(mlp.fc2, hidden))
+
+    def _lif(self, lif: MaskedLif | None, value: str) -> str:
+        if lif is None:
+            return value
+        name = self.names[lif]
+        return self.builder.lif(name, value, neuron_of(lif), lif.group, self.model.masks[name])
+
+
+def neuron_of(lif: MaskedLif) -> FloatNeuron:
+    """The neuron's numbers as float64."""
+    spec = lif.spec
+    return FloatNeuron(
+        leak=spec.leak,
+        gain=spec.gain,
+        threshold=spec.threshold,
+        comparison=spec.comparison,
+        reset=spec.reset,
+        reset_value=spec.reset_value,
+        initial=spec.initial,
+    )
+
+
+def convolution_of(conv: nn.Conv2d) -> Convolution:
+    """torch's [O, C, kernel rows, kernel columns] with the channels put last."""
+    weight = _array(conv.weight).transpose(0, 2, 3, 1)
+    return Convolution(
+        weight, None if conv.bias is None else _array(conv.bias), int(conv.stride[0]), int(conv.padding[0])
+    )
+
+
+def linear_of(linear: nn.Linear) -> Linear:
+    """torch's [O, C] as it is."""
+    return Linear(_array(linear.weight), None if linear.bias is None else _array(linear.bias))
+
+
+def head_of(head: nn.Linear, tokens: int) -> Linear:
+    """The classifier on the token sum: the mean's 1/N moves into the weight."""
+    linear = linear_of(head)
+    return Linear(linear.weight / tokens, linear.bias)
+
+
+def batch_norm_of(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:
+    """A trained norm's affine map, its variance checked."""
+    variance = _array(norm.running_var)
+    return BatchNorm(_array(norm.weight), _array(norm.bias), _array(norm.running_mean), variance, norm.eps)
+
+
+def _array(tensor: Tensor | None) -> NDArray[np.float64]:
+    assert tensor is not None
+    array: NDArray[np.float64] = tensor.detach().double().numpy()
+    return array
+
+
+def _tokens(config: SpikformerConfig) -> int:
+    height, width = config.token_grid
+    return height * width

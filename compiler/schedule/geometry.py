@@ -1,0 +1,203 @@
+"""How a product is cut for the array: lanes, tiles, strips and passes.
+
+    for group (head):  for [step, outermost only]:  for strip:  for output tile:
+        for [step, if the weights change with it]:  for reduction tile:  one pass
+        one walk of the strip
+
+A pass holds one weight tile (rows × columns) still while the strip's spike words stream over it. Its
+words come in the order (position, step, plane). The walk then visits (position, step), C channels a cycle.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dtss.compiler.schedule.format import (
+    AttentionProduct,
+    Convolution,
+    Lif,
+    Linear,
+    Node,
+    Product,
+    Schedule,
+    TimeOrder,
+)
+from dtss.compiler.schedule.hardware import Array
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The cut of one product.
+
+    groups: independent weight sets (heads, else 1).  positions: output positions of a group.
+    slot_steps: steps that own accumulators.  walk_steps: steps the walk visits, ascending.
+    planes: bit planes of the streamed value.  rows: lanes used by each reduction tile.
+    columns: channels used by each output tile.  weights_change: the stationary operand depends on the step.
+    """
+
+    groups: int
+    positions: int
+    slot_steps: tuple[int, ...]
+    walk_steps: tuple[int, ...]
+    planes: int
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    weights_change: bool
+    time_order: TimeOrder
+    positions_per_strip: int
+
+    @property
+    def strips(self) -> int:
+        return math.ceil(self.positions / self.positions_per_strip)
+
+    @property
+    def strip_positions(self) -> NDArray[np.int64]:
+        """Positions of each strip [strips]; only the last may be shorter."""
+        counts = np.full(self.strips, self.positions_per_strip)
+        counts[-1] = self.positions - (self.strips - 1) * self.positions_per_strip
+        return counts
+
+    @property
+    def pass_steps(self) -> int:
+        """Steps that get passes of their own (1 if one pass serves all of them)."""
+        return len(self.slot_steps) if self.weights_change or self.time_order == "outer" else 1
+
+
+@dataclass(frozen=True)
+class PassTable:
+    """The passes of one product in execution order; every field is [passes].
+
+    step: index into slot_steps, −1 if the pass serves all.  reduction_tile: −1 for a walk without a pass.
+    walk: cycles of the walk after the pass, 0 if more passes follow for the same sums.
+    """
+
+    group: NDArray[np.int64]
+    step: NDArray[np.int64]
+    strip: NDArray[np.int64]
+    output_tile: NDArray[np.int64]
+    reduction_tile: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    walk: NDArray[np.int64]
+    walk_step: NDArray[np.int64]  # the step walked in time_order outer, −1 in inner
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+
+def reduction_rows(node: Product, streamed: Node, array: Array, offsets_per_word: int) -> tuple[int, ...]:
+    """Lanes used by each reduction tile, in order: kernel offsets outermost, channels innermost."""
+    match node:
+        case Convolution():
+            return _convolution_rows(node.kernel[0] * node.kernel[1], streamed.channels, array.rows, offsets_per_word)
+        case Linear():
+            return _split(streamed.channels, array.rows)
+        case AttentionProduct():
+            return _split(reduction_length(node, streamed), array.rows)
+
+
+def reduction_length(node: AttentionProduct, streamed: Node) -> int:
+    """Length of the sum in each of the four attention products."""
+    match node.stage:
+        case "key_value":
+            return streamed.positions
+        case "query_key" | "query_key_value":
+            return streamed.channels // node.heads
+        case "score_value":
+            return streamed.channels
+
+
+def _convolution_rows(offsets: int, channels: int, rows: int, offsets_per_word: int) -> tuple[int, ...]:
+    if offsets_per_word == 1:
+        return _split(channels, rows) * offsets
+    return tuple(channels * count for count in _split(offsets, offsets_per_word))
+
+
+def offsets_per_word(node: Product, streamed: Node, array: Array) -> int:
+    """Kernel offsets that fit one spike word: more than one only where the channels are few."""
+    if not isinstance(node, Convolution):
+        return 1
+    return min(max(1, array.rows // streamed.channels), node.kernel[0] * node.kernel[1])
+
+
+def _split(total: int, size: int) -> tuple[int, ...]:
+    return tuple(min(size, total - start) for start in range(0, total, size))
+
+
+def output_columns(node: Product, array: Array) -> tuple[int, ...]:
+    """Channels used by each output tile of one group."""
+    if isinstance(node, AttentionProduct) and node.stage in ("query_key_value", "score_value"):
+        return _split(node.channels // node.heads, array.columns)
+    return _split(node.channels, array.columns)
+
+
+def group_positions(node: Product) -> int:
+    """Output positions of one group: a head's own rows where the product's result is per head."""
+    if isinstance(node, AttentionProduct) and node.stage in ("key_value", "query_key"):
+        return node.shape[1]
+    return node.positions
+
+
+def walk_steps(schedule: Schedule, node: Product) -> tuple[int, ...]:
+    """Steps the walk visits: the neuron's state steps, or those whose current is stored."""
+    if node.neuron is not None:
+        neuron = schedule.node(node.neuron)
+        assert isinstance(neuron, Lif)
+        return neuron.state_steps
+    return tuple(sorted((*node.steps.active, *node.steps.bias_only)))
+
+
+def geometry(schedule: Schedule, node: Product) -> Geometry:
+    """The cut that the schedule prescribes for `node`."""
+    assert node.tiling is not None
+    streamed = schedule.node(node.inputs[0])
+    array = schedule.hardware.array
+    return Geometry(
+        groups=node.heads if isinstance(node, AttentionProduct) else 1,
+        positions=group_positions(node),
+        slot_steps=node.steps.active,
+        walk_steps=walk_steps(schedule, node),
+        planes=streamed.value.planes,
+        rows=reduction_rows(node, streamed, array, node.tiling.offsets_per_word),
+        columns=output_columns(node, array),
+        weights_change=isinstance(node, AttentionProduct),
+        time_order=node.tiling.time_order,
+        positions_per_strip=node.tiling.positions_per_strip,
+    )
+
+
+def pass_table(cut: Geometry) -> PassTable:
+    """Every pass of a product, in execution order."""
+    together = cut.time_order == "inner" or not cut.walk_steps
+    tables = [_strip_passes(cut, walk_step) for walk_step in ((-1,) if together else cut.walk_steps)]
+    return PassTable(*(np.concatenate(columns) for columns in zip(*tables, strict=True)))
+
+
+def _strip_passes(cut: Geometry, walk_step: int) -> tuple[NDArray[np.int64], ...]:
+    """All passes of all groups and strips, for one walked step (outer) or for all of them (−1, inner)."""
+    steps = _pass_step_indices(cut, walk_step)
+    tiles = np.arange(len(cut.rows)) if len(steps) else np.array([-1])
+    steps = steps if len(steps) else np.array([-1])
+    axes = (np.arange(cut.groups), np.arange(cut.strips), np.arange(len(cut.columns)), steps, tiles)
+    group, strip, output_tile, step, tile = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
+    last = (tile == tiles[-1]) & (step == steps[-1])
+    visits = cut.strip_positions * (len(cut.walk_steps) if walk_step < 0 else 1)
+    rows = np.where(tile < 0, 0, np.array(cut.rows)[tile])
+    columns = np.array(cut.columns)[output_tile]
+    return (
+        group, step, strip, output_tile, tile, rows, columns,
+        np.where(last, visits[strip], 0), np.full(len(group), walk_step),
+    )  # fmt: skip
+
+
+def _pass_step_indices(cut: Geometry, walk_step: int) -> NDArray[np.int64]:
+    """Slot-step indices that get passes before this walk; empty if the walk needs no pass."""
+    if walk_step >= 0:
+        return np.array([cut.slot_steps.index(walk_step)] if walk_step in cut.slot_steps else [], np.int64)
+    if not cut.slot_steps:
+        return np.array([], np.int64)
+    return np.arange(len(cut.slot_steps)) if cut.weights_change else np.array([-1])

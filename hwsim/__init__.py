@@ -1,0 +1,1 @@
+"""Bit-exact execution of a schedule with exact activity, and its cycles, traffic and energy."""

@@ -1,0 +1,198 @@
+"""Energy of a node = Σ over kinds of events (events counted exactly) × (energy of one event).
+
+An access moves a whole row (C values) or word (R bits), so
+
+    energy of one access = e_sram(capacity) · width / 64
+
+with e_sram the table's energy of a 64-bit access to a memory of that capacity.
+
+    row of weights        C · weight width        weight memory
+    row of parameters     C · widths of what it holds (bias, threshold, reset)    weight memory
+    row of currents       C · accumulator width   current memory
+    row of membranes      C · membrane width      membrane memory
+    row of spikes         C                       spike memory
+    word of spikes        R                       spike memory, or image memory next to the image
+    row of accumulators   C · accumulator width   registers, per bit
+    stationary row        C · planes of the value (spike memory), or a row of currents where a product stored it
+
+DRAM: the image's bits once an image, the logits once a computed step, and every weight once an image
+unless all of them stay on chip, loaded once when the machine is configured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from dtss.compiler.schedule.cycles import Counter, Counts
+from dtss.compiler.schedule.format import (
+    AnyNode,
+    AttentionProduct,
+    Convolution,
+    Image,
+    Lif,
+    Linear,
+    Product,
+    Schedule,
+)
+from dtss.hwsim.execute import Tensors
+from dtss.hwsim.technology import Technology
+
+BITS_PER_TABLE_ACCESS = 64
+
+Picojoules = NDArray[np.float64]
+
+
+class EnergyByKind(msgspec.Struct, frozen=True, kw_only=True):
+    """Energy of one node in pJ, each [B]: one per image."""
+
+    accumulate: Picojoules
+    gated_accumulate: Picojoules
+    zero_check: Picojoules
+    lif_update: Picojoules
+    weight_memory: Picojoules
+    parameter_memory: Picojoules
+    spike_memory: Picojoules
+    image_memory: Picojoules
+    accumulator_file: Picojoules
+    membrane_memory: Picojoules
+    current_memory: Picojoules
+    dram: Picojoules
+
+
+COMPUTE_KINDS = ("accumulate", "gated_accumulate", "zero_check", "lif_update")
+MEMORY_KINDS = tuple(kind for kind in EnergyByKind.__struct_fields__ if kind not in COMPUTE_KINDS)
+
+
+class AccessEnergies(msgspec.Struct, frozen=True, kw_only=True):
+    """What one event costs on one machine, in pJ."""
+
+    accumulate: float
+    gated_accumulate: float
+    zero_check: float
+    lif_update: float
+    weight_row: float
+    parameter_value_bit: float
+    spike_word: float
+    spike_row: float
+    image_word: float
+    current_row: float
+    membrane_row: float
+    accumulator_row_read: float
+    accumulator_row_write: float
+    dram_bit: float
+
+
+def access_energies(schedule: Schedule, technology: Technology) -> AccessEnergies:
+    """The table applied to the machine's widths and capacities."""
+    array, widths, memory = schedule.hardware.array, schedule.hardware.widths, schedule.hardware.memory
+
+    def per_bit(capacity_bytes: int) -> float:
+        return technology.sram_access.at(capacity_bytes) / BITS_PER_TABLE_ACCESS
+
+    return AccessEnergies(
+        accumulate=technology.accumulate.at(widths.accumulator),
+        gated_accumulate=technology.gated_accumulate.pj,
+        zero_check=technology.zero_check.pj,
+        lif_update=technology.lif_update.at(widths.membrane),
+        weight_row=array.columns * widths.weight * per_bit(memory.weight_bytes),
+        parameter_value_bit=array.columns * per_bit(memory.weight_bytes),
+        spike_word=array.rows * per_bit(memory.spike_bytes),
+        spike_row=array.columns * per_bit(memory.spike_bytes),
+        image_word=array.rows * per_bit(memory.image_bytes),
+        current_row=array.columns * widths.accumulator * per_bit(memory.current_bytes),
+        membrane_row=array.columns * widths.membrane * per_bit(memory.membrane_bytes),
+        accumulator_row_read=array.columns * widths.accumulator * technology.accumulator_read.pj,
+        accumulator_row_write=array.columns * widths.accumulator * technology.accumulator_write.pj,
+        dram_bit=technology.dram.pj,
+    )
+
+
+def node_energy(
+    schedule: Schedule, tensors: Tensors, node: AnyNode, counts: Counts, costs: AccessEnergies
+) -> EnergyByKind:
+    """Energy of one node for each image."""
+    word_reads, word_writes = counts.spike_word_reads, counts.spike_word_writes
+    none = np.zeros_like(counts.cycles)
+    image_reads = word_reads if _streams_the_image(schedule, node) else none
+    image_writes = word_writes if isinstance(node, Image) else none
+    spike_words = word_reads - image_reads + word_writes - image_writes
+    spike_rows, current_rows = _stationary_rows(schedule, node, counts)
+    energies = {
+        "accumulate": counts.accumulates * costs.accumulate,
+        "gated_accumulate": counts.gated_accumulates * costs.gated_accumulate,
+        "zero_check": counts.zero_checks * costs.zero_check,
+        "lif_update": counts.lif_updates * costs.lif_update,
+        "weight_memory": counts.weight_row_reads * costs.weight_row,
+        "parameter_memory": counts.parameter_row_reads * parameter_bits(schedule, node) * costs.parameter_value_bit,
+        "spike_memory": spike_words * costs.spike_word + (counts.spike_row_writes + spike_rows) * costs.spike_row,
+        "image_memory": (image_reads + image_writes) * costs.image_word,
+        "accumulator_file": counts.accumulator_reads * costs.accumulator_row_read
+        + counts.accumulator_writes * costs.accumulator_row_write,
+        "membrane_memory": (counts.membrane_row_reads + counts.membrane_row_writes) * costs.membrane_row,
+        "current_memory": (counts.current_row_reads + counts.current_row_writes + current_rows) * costs.current_row,
+        "dram": np.full(len(counts.cycles), dram_bits(schedule, tensors, node) * costs.dram_bit),
+    }
+    return EnergyByKind(**{kind: energy.astype(np.float64) for kind, energy in energies.items()})
+
+
+def _streams_the_image(schedule: Schedule, node: AnyNode) -> bool:
+    return bool(node.inputs) and isinstance(schedule.node(node.inputs[0]), Image)
+
+
+def _stationary_rows(schedule: Schedule, node: AnyNode, counts: Counts) -> tuple[Counter, Counter]:
+    """An attention product's stationary reads as (rows of C bits from spike memory, rows of currents)."""
+    none = np.zeros_like(counts.cycles)
+    if not isinstance(node, AttentionProduct):
+        return none, none
+    stationary = schedule.node(node.inputs[1])
+    if isinstance(stationary, Product) or stationary.value.is_current:
+        return none, counts.stationary_row_reads
+    return counts.stationary_row_reads * stationary.value.planes, none
+
+
+def parameter_bits(schedule: Schedule, node: AnyNode) -> int:
+    """Bits that one read of the parameters moves for each channel: a bias, and a neuron's threshold and reset."""
+    widths = schedule.hardware.widths
+    match node:
+        case Convolution() | Linear() | AttentionProduct():
+            bias = not isinstance(node, AttentionProduct) and node.bias is not None
+            return bias * widths.accumulator + (node.neuron is not None) * 2 * widths.membrane
+        case Lif():
+            return 2 * widths.membrane
+        case _:
+            return 0
+
+
+def weight_bits(schedule: Schedule, tensors: Tensors, node: AnyNode) -> int:
+    """Bits of a node's weights."""
+    if not isinstance(node, Convolution | Linear):
+        return 0
+    return int(tensors[node.weight].size) * schedule.hardware.widths.weight
+
+
+def dram_bits(schedule: Schedule, tensors: Tensors, node: AnyNode) -> int:
+    """Bits that cross to or from DRAM for one image."""
+    bits = node.positions * node.channels * node.value.planes if isinstance(node, Image) else 0
+    if node.name == schedule.output.node:
+        bits += node.positions * node.channels * node.value.bits * len((*node.steps.active, *node.steps.bias_only))
+    return bits + (0 if schedule.memory.weights_resident else weight_bits(schedule, tensors, node))
+
+
+def configuration_energy_pj(schedule: Schedule, tensors: Tensors, technology: Technology) -> float:
+    """Reading all weights from DRAM once."""
+    return sum(weight_bits(schedule, tensors, node) for node in schedule.nodes) * technology.dram.pj
+
+
+def total(energy: EnergyByKind, kinds: tuple[str, ...] = EnergyByKind.__struct_fields__) -> Picojoules:
+    """Σ over kinds [B]."""
+    return add_up([getattr(energy, kind) for kind in kinds])
+
+
+def add_up(parts: Sequence[Picojoules]) -> Picojoules:
+    """Σ of energies [B]."""
+    result: Picojoules = np.sum(parts, axis=0)
+    return result

@@ -1,0 +1,242 @@
+"""dtss-result/1: the result as one JSON object, its keys sorted, every unit in its key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from dtss.compiler.schedule.cycles import Counts
+from dtss.hwsim.energy import EnergyByKind
+from dtss.hwsim.report.layers import State, firing_rate, states
+from dtss.hwsim.report.quantities import spread
+from dtss.hwsim.simulate import NodeResult, Result
+from dtss.hwsim.technology import Technology
+
+FORMAT: Literal["dtss-result/1"] = "dtss-result/1"
+SCHEMA = Path(__file__).parent / "schema" / "result.json"
+
+
+class CountSums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every field of `dtss.compiler.schedule.cycles.Counts`, summed over the images."""
+
+    cycles: int
+    stream_cycles: int
+    load_stall_cycles: int
+    walk_cycles: int
+    passes: int
+    words_offered: int
+    words_issued: int
+    active_bits: int
+    accumulates: int
+    gated_accumulates: int
+    accumulator_reads: int
+    accumulator_writes: int
+    weight_row_reads: int
+    stationary_row_reads: int
+    parameter_row_reads: int
+    spike_word_reads: int
+    spike_row_writes: int
+    spike_word_writes: int
+    current_row_reads: int
+    current_row_writes: int
+    membrane_row_reads: int
+    membrane_row_writes: int
+    lif_updates: int
+    zero_checks: int
+
+
+class EnergySums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every field of `dtss.hwsim.energy.EnergyByKind`, in pJ, the mean over the images."""
+
+    accumulate: float
+    gated_accumulate: float
+    zero_check: float
+    lif_update: float
+    weight_memory: float
+    parameter_memory: float
+    spike_memory: float
+    image_memory: float
+    accumulator_file: float
+    membrane_memory: float
+    current_memory: float
+    dram: float
+
+
+class AccuracyJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fractions of the images; null where unknown.
+
+    trained_float_top1: of the whole test set, when the network was trained.
+    """
+
+    integer_top1: float | None
+    float_top1: float | None
+    change: float | None
+    agreement: float | None
+    trained_float_top1: float | None
+
+
+class TimeStepsJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """T and T_avg, the mean over LIF layers of the masks and of what is left to run."""
+
+    total: int
+    average_of_masks: float
+    average_after_pruning: float
+
+
+class TotalsJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Means over the images and over all layers; spreads are standard deviations.
+
+    configuration_energy_pj: reading all weights from DRAM once; part of every image's energy only where
+    weights_resident is false.
+    """
+
+    counts: CountSums
+    cycles_per_image: float
+    cycles_spread: float
+    latency_us_per_image: float
+    energy_pj_per_image: float
+    energy_pj_spread: float
+    compute_energy_pj_per_image: float
+    memory_energy_pj_per_image: float
+    energy_pj_per_image_by_kind: EnergySums
+    array_busy: float
+    lanes_busy: float
+    weights_resident: bool
+    weight_bits: int
+    configuration_energy_pj: float
+    clipped_input_values: int
+
+
+class LayerJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One node of the schedule. counts: exact sums over the images. steps: the state of each time step.
+
+    neuron: the LIF that walks this product; the walk's cycles and events are counted here.
+    firing_rate: of a LIF, spikes per neuron and time step.  spikes_per_step: sums over the images.
+    """
+
+    name: str
+    kind: str
+    group: str | None
+    neuron: str | None
+    shape: tuple[int, int, int]
+    steps: tuple[State, ...]
+    counts: CountSums
+    energy_pj_per_image: EnergySums
+    firing_rate: float | None
+    spikes_per_step: tuple[int, ...] | None
+
+
+class PerImageJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    cycles: tuple[int, ...]
+    energy_pj: tuple[float, ...]
+
+
+class HardwareJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: str
+    frequency_mhz: float
+    rows: int
+    columns: int
+
+
+class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One simulated batch."""
+
+    format: Literal["dtss-result/1"] = FORMAT
+    network: str
+    hardware: HardwareJson
+    technology: Technology
+    images: int
+    image_source: str
+    accuracy: AccuracyJson
+    time_steps: TimeStepsJson
+    totals: TotalsJson
+    layers: tuple[LayerJson, ...]
+    per_image: PerImageJson
+
+
+def encode(result: Result) -> bytes:
+    """The same result gives the same bytes."""
+    return msgspec.json.format(msgspec.json.encode(result_json(result), order="sorted"), indent=2) + b"\n"
+
+
+def result_json(result: Result) -> ResultJson:
+    schedule = result.schedule
+    array = schedule.hardware.array
+    return ResultJson(
+        network=schedule.network,
+        hardware=HardwareJson(
+            name=schedule.hardware.name,
+            frequency_mhz=schedule.hardware.frequency_mhz,
+            rows=array.rows,
+            columns=array.columns,
+        ),
+        technology=result.technology,
+        images=result.images,
+        image_source=result.samples.source,
+        accuracy=AccuracyJson(
+            integer_top1=result.accuracy.integer_top1,
+            float_top1=result.accuracy.float_top1,
+            change=result.accuracy.change,
+            agreement=result.accuracy.agreement,
+            trained_float_top1=schedule.reference.trained_accuracy,
+        ),
+        time_steps=TimeStepsJson(
+            total=schedule.time_steps,
+            average_of_masks=schedule.average_time_steps.masks,
+            average_after_pruning=schedule.average_time_steps.pruned,
+        ),
+        totals=_totals(result),
+        layers=tuple(_layer(node, schedule.time_steps) for node in result.nodes),
+        per_image=PerImageJson(cycles=tuple(result.cycles.tolist()), energy_pj=tuple(result.energy_pj.tolist())),
+    )
+
+
+def _totals(result: Result) -> TotalsJson:
+    return TotalsJson(
+        counts=CountSums(**{name: int(result.sum_of(name).sum()) for name in Counts.__struct_fields__}),
+        cycles_per_image=float(result.cycles.mean()),
+        cycles_spread=spread(result.cycles),
+        latency_us_per_image=float(result.latency_us.mean()),
+        energy_pj_per_image=float(result.energy_pj.mean()),
+        energy_pj_spread=spread(result.energy_pj),
+        compute_energy_pj_per_image=float(result.compute_pj.mean()),
+        memory_energy_pj_per_image=float(result.memory_pj.mean()),
+        energy_pj_per_image_by_kind=EnergySums(
+            **{kind: float(result.kind_pj(kind).mean()) for kind in EnergyByKind.__struct_fields__}
+        ),
+        array_busy=result.array_busy,
+        lanes_busy=result.lanes_busy,
+        weights_resident=result.schedule.memory.weights_resident,
+        weight_bits=result.schedule.memory.weight_bits,
+        configuration_energy_pj=result.configuration_energy_pj,
+        clipped_input_values=result.samples.clipped_values,
+    )
+
+
+def _layer(node: NodeResult, time_steps: int) -> LayerJson:
+    return LayerJson(
+        name=node.name,
+        kind=node.kind,
+        group=node.group,
+        neuron=node.neuron,
+        shape=node.node.shape,
+        steps=states(node.node.steps, time_steps),
+        counts=CountSums(**{name: int(getattr(node.counts, name).sum()) for name in Counts.__struct_fields__}),
+        energy_pj_per_image=EnergySums(
+            **{name: float(getattr(node.energy_pj, name).mean()) for name in EnergyByKind.__struct_fields__}
+        ),
+        firing_rate=firing_rate(node, time_steps),
+        spikes_per_step=None if node.spikes is None else tuple(node.spikes.sum(axis=0).tolist()),
+    )
+
+
+def schema() -> bytes:
+    """The JSON Schema of `ResultJson`; SCHEMA holds it, and a test tells when that file is out of date."""
+    return json.dumps(msgspec.json.schema(ResultJson), indent=2, sort_keys=True).encode() + b"\n"
+
+
+if __name__ == "__main__":
+    SCHEMA.write_bytes(schema())

@@ -1,0 +1,1 @@
+"""Spiking vision transformers with trained time-step masks: networks, training, checkpoints."""

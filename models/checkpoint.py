@@ -1,0 +1,292 @@
+"""The checkpoint file: a trained network, its preprocessing and held-out samples; reading it runs no code.
+
+{"format": "dtss-checkpoint/1",
+ "config":      SpikformerConfig as a plain dict,
+ "state_dict":  name -> tensor,
+ "preprocess":  Preprocess as a plain dict,
+ "samples":     {"images": uint8 [B, H, W, C], "labels": int64 [B]}, images that training never saw,
+ "classes":     list of K names,
+ "training":    plain dict: command, seed, test accuracy, masks, …}
+"""
+
+import dataclasses
+import os
+import pickle
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import msgspec
+import torch
+from torch import Tensor
+
+from dtss.models.data import LabelledImages, Preprocess
+from dtss.models.spikformer import Spikformer, SpikformerConfig
+
+FORMAT = "dtss-checkpoint/1"
+SECTIONS = ("format", "config", "state_dict", "preprocess", "samples", "classes", "training")
+RETRAIN = "train it again with dtss-train"
+
+Plain = TypeVar("Plain")
+
+
+class CheckpointError(Exception):
+    """A checkpoint that cannot be used: `what` is wrong, `where` in it, what was `found`, a `hint`."""
+
+    def __init__(self, what: str, where: str, found: str, hint: str) -> None:
+        super().__init__(f"{where}: {what}: found {found}; {hint}")
+        self.what, self.where, self.found, self.hint = what, where, found, hint
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checked network: every tensor that `config` asks for is there, in its shape, and finite."""
+
+    config: SpikformerConfig
+    state_dict: Mapping[str, Tensor]
+    preprocess: Preprocess
+    samples: LabelledImages
+    classes: tuple[str, ...]
+    training: Mapping[str, Any]
+
+    def build_model(self) -> Spikformer:
+        """The network with these weights, in evaluation mode."""
+        model = Spikformer(self.config)
+        model.load_state_dict(dict(self.state_dict))
+        return model.eval()
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Writes the checkpoint whole or not at all; refuses, as `load` would, one that cannot be used."""
+    _check(checkpoint, str(path))
+    payload = {
+        "format": FORMAT,
+        "config": msgspec.to_builtins(checkpoint.config),
+        "state_dict": dict(checkpoint.state_dict),
+        "preprocess": msgspec.to_builtins(checkpoint.preprocess),
+        "samples": {"images": checkpoint.samples.images, "labels": checkpoint.samples.labels},
+        "classes": list(checkpoint.classes),
+        "training": dict(checkpoint.training),
+    }
+    _write_atomically(path, lambda file: torch.save(payload, file))
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads and checks a checkpoint; never runs code that a file carries."""
+    where = str(path)
+    payload = _read(path)
+    if not isinstance(payload, dict) or "format" not in payload:
+        raise CheckpointError("no format tag", where, _outline(payload), f"a dtss checkpoint says {FORMAT!r}")
+    if payload["format"] != FORMAT:
+        raise CheckpointError(
+            "unknown format", where, repr(payload["format"]), f"this version reads {FORMAT!r}; {RETRAIN}"
+        )
+    if set(payload) != set(SECTIONS):
+        raise CheckpointError("wrong sections", where, _outline(payload), f"expected {', '.join(sorted(SECTIONS))}")
+    checkpoint = Checkpoint(
+        config=_plain(payload["config"], SpikformerConfig, f"{where}: config"),
+        state_dict=_tensors(payload["state_dict"], f"{where}: state_dict"),
+        preprocess=_plain(payload["preprocess"], Preprocess, f"{where}: preprocess"),
+        samples=LabelledImages(**_tensors(payload["samples"], f"{where}: samples", ("images", "labels"))),
+        classes=_plain(payload["classes"], tuple[str, ...], f"{where}: classes"),
+        training=_plain(payload["training"], dict[str, Any], f"{where}: training"),
+    )
+    _check(checkpoint, where)
+    return checkpoint
+
+
+def _read(path: Path) -> object:
+    where = str(path)
+    if not path.is_file():
+        raise CheckpointError(
+            "no such file",
+            where,
+            "a folder" if path.is_dir() else "nothing",
+            "give the path of a checkpoint file",
+        )
+    if not zipfile.is_zipfile(path):
+        size = path.stat().st_size
+        raise CheckpointError(
+            "not a checkpoint, or truncated",
+            where,
+            f"{size} bytes that are no whole archive",
+            f"copy it again or {RETRAIN}",
+        )
+    damaged = _damaged_member(path)
+    if damaged is not None:
+        raise CheckpointError("damaged archive", where, damaged, f"copy it again or {RETRAIN}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            "holds Python objects that would run code",
+            where,
+            _first_refused_name(error),
+            "a checkpoint holds tensors and plain values only; open it otherwise only if you trust it",
+        ) from error
+    except Exception as error:  # noqa: BLE001  # what is no torch archive can raise anything in torch's reader
+        found = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
+        raise CheckpointError("not a torch archive", where, found, f"copy it again or {RETRAIN}") from error
+
+
+def _damaged_member(path: Path) -> str | None:
+    """What the archive's own checksums complain of; torch.load does not look at them."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            name = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None if name is None else f"a wrong checksum of {name}"
+
+
+def _first_refused_name(error: pickle.UnpicklingError) -> str:
+    """The Python name that torch's restricted unpickler refused, as far as its message says."""
+    name = re.search(r"GLOBAL:? (\S+)", str(error))
+    return name[1] if name else "an object outside torch's allow-list"
+
+
+def _outline(payload: object) -> str:
+    if isinstance(payload, dict):
+        return "sections " + ", ".join(sorted(str(key) for key in payload))
+    return type(payload).__name__
+
+
+def _plain(value: object, kind: type[Plain], where: str) -> Plain:
+    """`value` as `kind`, with no key unknown and every type right."""
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        unknown = sorted(str(key) for key in value if key not in {field.name for field in dataclasses.fields(kind)})
+        if unknown:
+            raise CheckpointError("unknown settings", where, ", ".join(unknown), "load it with a newer version of dtss")
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise CheckpointError("wrong value", where, str(error), RETRAIN) from error
+
+
+def _tensors(value: object, where: str, names: tuple[str, ...] | None = None) -> dict[str, Tensor]:
+    if not isinstance(value, dict) or (names is not None and set(value) != set(names)):
+        wanted = "tensors by name" if names is None else " and ".join(names)
+        raise CheckpointError(f"not {wanted}", where, _outline(value), RETRAIN)
+    for name, tensor in value.items():
+        if not isinstance(tensor, Tensor):
+            raise CheckpointError("not a tensor", f"{where}: {name}", type(tensor).__name__, RETRAIN)
+    return value
+
+
+def _check(checkpoint: Checkpoint, where: str) -> None:
+    _check_state(checkpoint, f"{where}: state_dict")
+    _check_samples(checkpoint, f"{where}: samples")
+    if len(checkpoint.classes) != checkpoint.config.classes:
+        raise CheckpointError(
+            "wrong number of classes",
+            where,
+            f"{len(checkpoint.classes)} names",
+            f"the network has {checkpoint.config.classes} outputs; name each",
+        )
+    if len(checkpoint.preprocess.mean) != checkpoint.config.in_channels:
+        raise CheckpointError(
+            "wrong number of channels",
+            f"{where}: preprocess",
+            f"{len(checkpoint.preprocess.mean)} means",
+            f"the network reads {checkpoint.config.in_channels} channels; give one mean and one std for each",
+        )
+
+
+def _check_state(checkpoint: Checkpoint, where: str) -> None:
+    with torch.device("meta"):
+        expected = Spikformer(checkpoint.config).state_dict()
+    state = checkpoint.state_dict
+    missing = [name for name in expected if name not in state]
+    if missing:
+        raise CheckpointError(
+            "tensors are missing",
+            where,
+            f"no {_listed(missing)}",
+            f"config {checkpoint.config.name!r} needs them",
+        )
+    extra = [str(name) for name in state if name not in expected]
+    if extra:
+        raise CheckpointError(
+            "tensors that the network has not",
+            where,
+            _listed(extra),
+            f"fix config {checkpoint.config.name!r} or drop them",
+        )
+    for name, tensor in state.items():
+        if _described(tensor) != _described(expected[name]):
+            raise CheckpointError(
+                "wrong shape or type",
+                f"{where}: {name}",
+                _described(tensor),
+                f"config {checkpoint.config.name!r} needs {_described(expected[name])}",
+            )
+        if not bool(torch.isfinite(tensor).all()):
+            broken = int((~torch.isfinite(tensor)).sum())
+            raise CheckpointError(
+                "not finite",
+                f"{where}: {name}",
+                f"{broken} NaN or infinite of {tensor.numel()} values",
+                "training diverged: train again with a smaller --lr",
+            )
+
+
+def _check_samples(checkpoint: Checkpoint, where: str) -> None:
+    config, images, labels = checkpoint.config, checkpoint.samples.images, checkpoint.samples.labels
+    if images.dtype != torch.uint8 or images.shape[1:] != (*config.image_size, config.in_channels):
+        height, width = config.image_size
+        raise CheckpointError(
+            "wrong images",
+            where,
+            _described(images),
+            f"the network reads torch.uint8 [B, {height}, {width}, {config.in_channels}]",
+        )
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise CheckpointError(
+            "wrong labels",
+            where,
+            _described(labels),
+            f"{len(images)} images need torch.int64 [{len(images)}]",
+        )
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < config.classes:
+        raise CheckpointError(
+            "label out of range",
+            where,
+            f"{int(labels.min())}..{int(labels.max())}",
+            f"the network has classes 0..{config.classes - 1}",
+        )
+
+
+def _described(tensor: Tensor) -> str:
+    layout = "" if tensor.layout == torch.strided else f" {tensor.layout}"
+    return f"{tensor.dtype} {list(tensor.shape)}{layout}"
+
+
+def _listed(names: list[str], shown: int = 3) -> str:
+    """The first few names, and how many more."""
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """A reader sees the old file or the whole new one, also after a crash: temporary file, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

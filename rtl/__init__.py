@@ -1,0 +1,1 @@
+"""Verilog of a schedule, and the benches that hold it to the integer golden model."""

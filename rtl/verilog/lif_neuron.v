@@ -1,0 +1,74 @@
+// lif_neuron: one time step of one leaky integrate-and-fire neuron, exactly.
+//
+//   H = leak(U) + I;   Y = [H >= threshold];   U' = H − R·Y (soft)   or   Y ? R : H (hard)
+//   leak(U) = U − (U >>> leak_shift)              where leak_fixed = 0
+//   leak(U) = (U · leak_multiplier) >>> leak_shift  where leak_fixed = 1 (built only if FIXED_LEAK = 1)
+//
+// Ports:
+//   membrane         in   MEMBRANE_BITS         U, signed
+//   current          in   VALUE_BITS            I, signed
+//   threshold        in   VALUE_BITS            θ, signed
+//   reset_to         in   VALUE_BITS            R, signed
+//   hard_reset       in   1                     hard, else soft
+//   leak_fixed       in   1                     fixed-point leak, else shift leak
+//   leak_shift       in   SHIFT_BITS            the shift, or the fraction bits of leak_multiplier
+//   leak_multiplier  in   LEAK_MULTIPLIER_BITS  unsigned, at most 2^leak_shift
+//   fires            out  1                     Y
+//   next_membrane    out  MEMBRANE_BITS         U', signed; the compiler has proved that it fits
+//
+// Latency: combinational.
+module lif_neuron #(
+    parameter MEMBRANE_BITS = 24,
+    parameter VALUE_BITS = 24,
+    parameter SHIFT_BITS = 6,
+    parameter FIXED_LEAK = 0,
+    parameter LEAK_MULTIPLIER_BITS = 1
+) (
+    input  wire signed [MEMBRANE_BITS-1:0]        membrane,
+    input  wire signed [VALUE_BITS-1:0]           current,
+    input  wire signed [VALUE_BITS-1:0]           threshold,
+    input  wire signed [VALUE_BITS-1:0]           reset_to,
+    input  wire                                   hard_reset,
+    input  wire                                   leak_fixed,
+    input  wire        [SHIFT_BITS-1:0]           leak_shift,
+    input  wire        [LEAK_MULTIPLIER_BITS-1:0] leak_multiplier,
+    output wire                                   fires,
+    output wire        [MEMBRANE_BITS-1:0]        next_membrane
+);
+    // Two bits more than a current: the sum of two values, and the subtraction of a third, never wrap.
+    localparam POTENTIAL_BITS = VALUE_BITS + 2;
+    localparam PRODUCT_BITS = MEMBRANE_BITS + LEAK_MULTIPLIER_BITS;
+
+    wire signed [MEMBRANE_BITS-1:0] lost = membrane >>> leak_shift;
+    wire signed [MEMBRANE_BITS-1:0] leaked;
+
+    generate
+        if (FIXED_LEAK != 0) begin : fixed_leak
+            wire signed [PRODUCT_BITS-1:0] product;
+            shift_add_product #(.SIGNED_BITS(MEMBRANE_BITS), .FACTOR_BITS(LEAK_MULTIPLIER_BITS)) scale (
+                .signed_factor(membrane), .factor(leak_multiplier), .product(product)
+            );
+            wire signed [PRODUCT_BITS-1:0] scaled = product >>> leak_shift;
+            assign leaked = leak_fixed ? scaled[MEMBRANE_BITS-1:0] : membrane - lost;
+            wire unused = &{1'b0, scaled[PRODUCT_BITS-1:MEMBRANE_BITS]};
+        end else begin : shift_leak
+            assign leaked = membrane - lost;
+            wire unused = &{1'b0, leak_fixed, leak_multiplier};
+        end
+    endgenerate
+
+    wire signed [POTENTIAL_BITS-1:0] wide_leaked =
+        {{(POTENTIAL_BITS-MEMBRANE_BITS){leaked[MEMBRANE_BITS-1]}}, leaked};
+    wire signed [POTENTIAL_BITS-1:0] wide_current = {{2{current[VALUE_BITS-1]}}, current};
+    wire signed [POTENTIAL_BITS-1:0] wide_threshold = {{2{threshold[VALUE_BITS-1]}}, threshold};
+    wire signed [POTENTIAL_BITS-1:0] wide_reset_to = {{2{reset_to[VALUE_BITS-1]}}, reset_to};
+
+    wire signed [POTENTIAL_BITS-1:0] potential = wide_leaked + wide_current;
+    assign fires = potential >= wide_threshold;
+
+    wire signed [POTENTIAL_BITS-1:0] after_reset = hard_reset ? wide_reset_to : potential - wide_reset_to;
+    wire signed [POTENTIAL_BITS-1:0] updated = fires ? after_reset : potential;
+    assign next_membrane = updated[MEMBRANE_BITS-1:0];
+
+    wire unused_high = &{1'b0, updated[POTENTIAL_BITS-1:MEMBRANE_BITS]};
+endmodule

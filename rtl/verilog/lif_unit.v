@@ -1,0 +1,99 @@
+// lif_unit: the walk's arithmetic for one row: COLUMNS currents, and the neurons that take them.
+//
+//   current = (accumulator << current_shift) + bias
+//
+// U comes from the channel's `initial` at the first state step, from the membrane memory where the step was read
+// from there (time outermost), else from the register that holds the row of the step before (time innermost).
+//
+// Ports:
+//   clock             in   1                             rising edge
+//   visit             in   1                             a (position, step) is walked in this cycle
+//   first             in   1                             it is the neuron's first state step
+//   from_memory       in   1                             memory_row holds its membranes
+//   output_live       in   1                             the step's output is live: spikes are gated with it
+//   accumulators      in   COLUMNS*ACCUMULATOR_BITS      the row's sums, 0 where the step owns none
+//   parameters        in   COLUMNS*4*VALUE_BITS          per channel, from the top: initial, reset_to, threshold, bias
+//   use_parameters    in   1                             else bias is 0
+//   memory_row        in   COLUMNS*MEMBRANE_BITS         membranes read from the membrane memory
+//   current_shift     in   SHIFT_BITS                    as in the schedule
+//   hard_reset        in   1                             as in lif_neuron
+//   leak_fixed        in   1                             as in lif_neuron
+//   leak_shift        in   SHIFT_BITS                    as in lif_neuron
+//   leak_multiplier   in   LEAK_MULTIPLIER_BITS          as in lif_neuron
+//   spikes            out  COLUMNS                       fires & output_live
+//   membranes         out  COLUMNS*MEMBRANE_BITS         U after reset
+//   currents          out  COLUMNS*VALUE_BITS            the currents
+//
+// Latency: combinational; the register takes `membranes` at the end of a visit.
+module lif_unit #(
+    parameter COLUMNS = 16,
+    parameter ACCUMULATOR_BITS = 24,
+    parameter MEMBRANE_BITS = 24,
+    parameter VALUE_BITS = 24,
+    parameter SHIFT_BITS = 6,
+    parameter FIXED_LEAK = 0,
+    parameter LEAK_MULTIPLIER_BITS = 1
+) (
+    input  wire                                clock,
+    input  wire                                visit,
+    input  wire                                first,
+    input  wire                                from_memory,
+    input  wire                                output_live,
+    input  wire [COLUMNS*ACCUMULATOR_BITS-1:0] accumulators,
+    input  wire [COLUMNS*4*VALUE_BITS-1:0]     parameters,
+    input  wire                                use_parameters,
+    input  wire [COLUMNS*MEMBRANE_BITS-1:0]    memory_row,
+    input  wire [SHIFT_BITS-1:0]               current_shift,
+    input  wire                                hard_reset,
+    input  wire                                leak_fixed,
+    input  wire [SHIFT_BITS-1:0]               leak_shift,
+    input  wire [LEAK_MULTIPLIER_BITS-1:0]     leak_multiplier,
+    output wire [COLUMNS-1:0]                  spikes,
+    output wire [COLUMNS*MEMBRANE_BITS-1:0]    membranes,
+    output wire [COLUMNS*VALUE_BITS-1:0]       currents
+);
+    genvar column;
+    generate
+        for (column = 0; column < COLUMNS; column = column + 1) begin : columns
+            wire [VALUE_BITS-1:0] initial_value, reset_to, threshold, stored_bias;
+            assign {initial_value, reset_to, threshold, stored_bias} = parameters[column*4*VALUE_BITS +: 4*VALUE_BITS];
+
+            wire signed [ACCUMULATOR_BITS-1:0] accumulator = accumulators[column*ACCUMULATOR_BITS +: ACCUMULATOR_BITS];
+            wire signed [VALUE_BITS:0] wide = {{(VALUE_BITS+1-ACCUMULATOR_BITS){accumulator[ACCUMULATOR_BITS-1]}}, accumulator};
+            wire signed [VALUE_BITS:0] shifted = wide << current_shift;
+            wire [VALUE_BITS-1:0] bias = use_parameters ? stored_bias : {VALUE_BITS{1'b0}};
+            wire [VALUE_BITS-1:0] current = shifted[VALUE_BITS-1:0] + bias;
+            assign currents[column*VALUE_BITS +: VALUE_BITS] = current;
+
+            reg  [MEMBRANE_BITS-1:0] held_membrane;
+            wire [MEMBRANE_BITS-1:0] kept = from_memory ? memory_row[column*MEMBRANE_BITS +: MEMBRANE_BITS] : held_membrane;
+            wire [MEMBRANE_BITS-1:0] membrane = first ? initial_value[MEMBRANE_BITS-1:0] : kept;
+            wire [MEMBRANE_BITS-1:0] next_membrane;
+            wire                     fires;
+            lif_neuron #(
+                .MEMBRANE_BITS(MEMBRANE_BITS), .VALUE_BITS(VALUE_BITS), .SHIFT_BITS(SHIFT_BITS),
+                .FIXED_LEAK(FIXED_LEAK), .LEAK_MULTIPLIER_BITS(LEAK_MULTIPLIER_BITS)
+            ) neuron (
+                .membrane(membrane),
+                .current(current),
+                .threshold(threshold),
+                .reset_to(reset_to),
+                .hard_reset(hard_reset),
+                .leak_fixed(leak_fixed),
+                .leak_shift(leak_shift),
+                .leak_multiplier(leak_multiplier),
+                .fires(fires),
+                .next_membrane(next_membrane)
+            );
+            assign spikes[column] = fires & output_live;
+            assign membranes[column*MEMBRANE_BITS +: MEMBRANE_BITS] = next_membrane;
+
+            always @(posedge clock)
+                if (visit)
+                    held_membrane <= next_membrane;
+
+            // Bits that only a wider parameter, or the guard bit of the shift, would have.
+            wire unused = &{1'b0, shifted[VALUE_BITS], initial_value};
+        end
+    endgenerate
+endmodule
