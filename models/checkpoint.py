@@ -127,7 +127,7 @@ def _read(path: Path) -> object:
             _first_refused_name(error),
             "a checkpoint holds tensors and plain values only; open it otherwise only if you trust it",
         ) from error
-    except Exception as error:  # noqa: BLE001  # what is no torch archive can raise anything in torch's reader
+    except Exception as error:  # what is no torch archive can raise anything in torch's reader
         found = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
         raise CheckpointError("not a torch archive", where, found, f"copy it again or {RETRAIN}") from error
 

@@ -2,15 +2,18 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from statistics import fmean
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from dtss.models.checkpoint import Checkpoint
-from dtss.models.data import DATA_SETS, DataSet, LabelledImages, Preprocess, Split
+from dtss.models.data import DATA_SETS, Augmentation, DataSet, LabelledImages, Preprocess, Split
 from dtss.models.losses import classification_loss, mask_loss
 from dtss.models.recipes import Recipe
 from dtss.models.spikformer import Spikformer, SpikformerConfig, record_spikes
@@ -24,6 +27,14 @@ class EpochReport:
     loss: float
     accuracy: float
     average_time_steps: float
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledInputs:
+    """inputs [B, C, H, W], preprocessed, and labels int64 [B]."""
+
+    inputs: Tensor
+    labels: Tensor
 
 
 def train_checkpoint(
@@ -69,37 +80,25 @@ def train(
     """
     with _repeatable(recipe.seed, recipe.threads):
         model = Spikformer(config).train()
-        inputs, labels = data_set.preprocess(split.train.images), split.train.labels
+        inputs = LabelledInputs(data_set.preprocess(split.train.images), split.train.labels)
         generator = torch.Generator().manual_seed(recipe.seed)
         optimizer = build_optimizer(model, recipe)
-        updates = recipe.epochs * _batches_per_epoch(len(labels), recipe.batch_size)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda update: learning_rate_factor(update, round(recipe.warmup_share * updates), updates),
-        )
+        schedule = build_schedule(optimizer, recipe, len(inputs.labels))
         first_masked = round(recipe.mask_warmup_share * recipe.epochs)
         first_frozen = recipe.epochs - round(recipe.mask_freeze_share * recipe.epochs)
         for epoch in range(recipe.epochs):
             if epoch == first_frozen:
                 freeze_masks(model)
             mask_weight = recipe.mask_weight if epoch >= first_masked else 0.0
-            losses, hits = [], []
-            for batch in _shuffled_batches(len(labels), recipe.batch_size, generator):
-                logits = model(data_set.augmentation(inputs[batch], generator))
-                loss = total_loss(model, logits, labels[batch], recipe, mask_weight)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                model.project()
-                losses.append(loss.item())
-                hits.append((logits.mean(0).argmax(-1) == labels[batch]).float().mean().item())
-            on_epoch(EpochReport(epoch + 1, fmean(losses), fmean(hits), model.average_time_steps))
+            objective = partial(total_loss, model, recipe, mask_weight)
+            batches = _shuffled_batches(inputs, recipe.batch_size, data_set.augmentation, generator)
+            loss, accuracy = _train_epoch(model, optimizer, schedule, objective, batches)
+            on_epoch(EpochReport(epoch + 1, loss, accuracy, model.average_time_steps))
     return model.eval()
 
 
 def total_loss(
-    model: Spikformer, logits_per_step: Tensor, labels: Tensor, recipe: Recipe, mask_weight: float
+    model: Spikformer, recipe: Recipe, mask_weight: float, logits_per_step: Tensor, labels: Tensor
 ) -> Tensor:
     """L = L_CE + L_mask (Eq. 8)."""
     cross_entropy = classification_loss(
@@ -108,20 +107,49 @@ def total_loss(
     return cross_entropy + mask_loss(model, recipe.mask_groups, mask_weight)
 
 
-def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+def _train_epoch(
+    model: Spikformer,
+    optimizer: Optimizer,
+    schedule: LRScheduler,
+    objective: Callable[[Tensor, Tensor], Tensor],
+    batches: Iterable[LabelledInputs],
+) -> tuple[float, float]:
+    """One update for each batch; mean loss and share of right answers, both while training."""
+    losses, accuracies = [], []
+    for batch in batches:
+        logits_per_step = model(batch.inputs)
+        loss = objective(logits_per_step, batch.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        model.project()
+        losses.append(loss.item())
+        accuracies.append((logits_per_step.mean(0).argmax(-1) == batch.labels).float().mean().item())
+    return fmean(losses), fmean(accuracies)
+
+
+def build_optimizer(model: Spikformer, recipe: Recipe) -> AdamW:
     """AdamW in three groups: mask scores, products (matrices and kernels, the only weights that decay), the rest."""
     named = dict(model.named_parameters())
     scores = [parameter for name, parameter in named.items() if name.endswith("mask.score")]
     products = [parameter for parameter in named.values() if parameter.dim() >= 2]
     rest = [p for name, p in named.items() if p.dim() < 2 and not name.endswith("mask.score")]
     rate = recipe.learning_rate
-    return torch.optim.AdamW(
+    return AdamW(
         [
             {"params": scores, "lr": rate * recipe.score_rate_share, "weight_decay": 0.0},
             {"params": products, "lr": rate, "weight_decay": recipe.weight_decay},
             {"params": rest, "lr": rate, "weight_decay": 0.0},
         ]
     )
+
+
+def build_schedule(optimizer: Optimizer, recipe: Recipe, images: int) -> LRScheduler:
+    """`learning_rate_factor` over all updates of the run."""
+    updates = recipe.epochs * _batches_per_epoch(images, recipe.batch_size)
+    warmup_updates = round(recipe.warmup_share * updates)
+    return LambdaLR(optimizer, lambda update: learning_rate_factor(update, warmup_updates, updates))
 
 
 def freeze_masks(model: Spikformer) -> None:
@@ -162,10 +190,13 @@ def _batches_per_epoch(images: int, batch_size: int) -> int:
     return max(1, images // batch_size)
 
 
-def _shuffled_batches(images: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
-    """Index batches of one epoch; the last, incomplete one is left out."""
-    order = torch.randperm(images, generator=generator)
-    return list(torch.split(order, batch_size)[: _batches_per_epoch(images, batch_size)])
+def _shuffled_batches(
+    images: LabelledInputs, batch_size: int, augmentation: Augmentation, generator: torch.Generator
+) -> Iterator[LabelledInputs]:
+    """One epoch of augmented batches; the last, incomplete one is left out."""
+    order = torch.randperm(len(images.labels), generator=generator)
+    for batch in torch.split(order, batch_size)[: _batches_per_epoch(len(order), batch_size)]:
+        yield LabelledInputs(augmentation(images.inputs[batch], generator), images.labels[batch])
 
 
 @contextmanager
