@@ -12,6 +12,7 @@ with e_sram the table's energy of a 64-bit access to a memory of that capacity.
     row of membranes      C · membrane width      membrane memory
     row of spikes         C                       spike memory
     word of spikes        R                       spike memory, or image memory next to the image
+    non-zero flag         1                       as the words it speaks of; one for every word offered
     row of accumulators   C · accumulator width   registers, per bit
     stationary row        C · planes of the value (spike memory), or a row of currents where a product stored it
 
@@ -78,7 +79,9 @@ class AccessEnergies(msgspec.Struct, frozen=True, kw_only=True):
     parameter_value_bit: float
     spike_word: float
     spike_row: float
+    spike_flag: float
     image_word: float
+    image_flag: float
     current_row: float
     membrane_row: float
     accumulator_row_read: float
@@ -102,7 +105,9 @@ def access_energies(schedule: Schedule, technology: Technology) -> AccessEnergie
         parameter_value_bit=array.columns * per_bit(memory.weight_bytes),
         spike_word=array.rows * per_bit(memory.spike_bytes),
         spike_row=array.columns * per_bit(memory.spike_bytes),
+        spike_flag=per_bit(memory.spike_bytes),
         image_word=array.rows * per_bit(memory.image_bytes),
+        image_flag=per_bit(memory.image_bytes),
         current_row=array.columns * widths.accumulator * per_bit(memory.current_bytes),
         membrane_row=array.columns * widths.membrane * per_bit(memory.membrane_bytes),
         accumulator_row_read=array.columns * widths.accumulator * technology.accumulator_read.pj,
@@ -119,6 +124,8 @@ def node_energy(
     none = np.zeros_like(counts.cycles)
     image_reads = word_reads if _streams_the_image(schedule, node) else none
     image_writes = word_writes if isinstance(node, Image) else none
+    image_flags = counts.words_offered if _streams_the_image(schedule, node) else none
+    spike_flags = counts.words_offered - image_flags
     spike_words = word_reads - image_reads + word_writes - image_writes
     spike_rows, current_rows = _stationary_rows(schedule, node, counts)
     energies = {
@@ -128,8 +135,10 @@ def node_energy(
         "lif_update": counts.lif_updates * costs.lif_update,
         "weight_memory": counts.weight_row_reads * costs.weight_row,
         "parameter_memory": counts.parameter_row_reads * parameter_bits(schedule, node) * costs.parameter_value_bit,
-        "spike_memory": spike_words * costs.spike_word + (counts.spike_row_writes + spike_rows) * costs.spike_row,
-        "image_memory": (image_reads + image_writes) * costs.image_word,
+        "spike_memory": spike_words * costs.spike_word
+        + spike_flags * costs.spike_flag
+        + (counts.spike_row_writes + spike_rows) * costs.spike_row,
+        "image_memory": (image_reads + image_writes) * costs.image_word + image_flags * costs.image_flag,
         "accumulator_file": counts.accumulator_reads * costs.accumulator_row_read
         + counts.accumulator_writes * costs.accumulator_row_write,
         "membrane_memory": (counts.membrane_row_reads + counts.membrane_row_writes) * costs.membrane_row,

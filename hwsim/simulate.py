@@ -129,13 +129,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def array_busy(self) -> float:
         """Share of all cycles in which a word that is not all zero enters the array."""
-        return float(self.sum_of("words_issued").sum() / self.cycles.sum())
+        return float(self.sum_of("words_issued").sum() / max(1, self.cycles.sum()))
 
     @cached_property
     def lanes_busy(self) -> float:
         """Share of all cycles × R × C in which a lane adds: what the array could do at most."""
         array = self.schedule.hardware.array
-        return float(self.sum_of("accumulates").sum() / (self.cycles.sum() * array.rows * array.columns))
+        return float(self.sum_of("accumulates").sum() / (max(1, self.cycles.sum()) * array.rows * array.columns))
 
     def sum_of(self, count: str) -> NDArray[np.int64]:
         """One field of `Counts` over all nodes [B]."""

@@ -1,6 +1,6 @@
 """How a product is cut for the array: lanes, tiles, strips and passes.
 
-    for group (head):  for [step, outermost only]:  for strip:  for output tile:
+    for [step, time outermost]:  for group (head):  for strip:  for output tile:
         for [step, if the weights change with it]:  for reduction tile:  one pass
         one walk of the strip
 

@@ -83,4 +83,4 @@ def _weights(result: Result) -> str:
     once = quantities.energy(result.configuration_energy_pj)
     if result.schedule.memory.weights_resident:
         return f"{bits} stay on chip; loading them once from DRAM takes {once}, charged to no image"
-    return f"{bits} do not fit on chip; every image reads them from DRAM, {once}"
+    return f"{bits} do not fit on chip; every image reads them from DRAM, {once}; the time of that is not counted"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +13,8 @@ from dtss.hwsim.simulate import Result
 
 COLUMNS = ("layer", "group", "steps", "spikes", "cycles", "accumulates", "rate", "compute nJ", "memory nJ")
 LEFT = COLUMNS[:4]
+NOT_IN_A_NARROW_TERMINAL = ("group", "rate")
+SHORTEST_NAME = 12
 WIDTH_OF_A_FILE = 140  # columns, where no terminal says how wide it is
 
 
@@ -20,59 +23,70 @@ def print_result(result: Result, console: Console) -> None:
     rows = layers(result)
     console.print(Text(summary.headline(result), style="bold"))
     console.print()
-    console.print(_table(result, rows))
+    console.print(_fitting_table(result, rows, console))
     console.print(Text(_legend(rows), style="dim"))
     console.print()
     console.print(_facts(result))
 
 
-def _table(result: Result, rows: tuple[Layer, ...]) -> Table:
+def _fitting_table(result: Result, rows: tuple[Layer, ...], console: Console) -> Table:
+    """All columns if they fit, else fewer of them, and the ends of long names."""
+    longest = max(len(row.name) for row in rows)
+    table = _table(result, rows, COLUMNS, longest)
+    if _width(table, console) <= console.width:
+        return table
+    columns = tuple(column for column in COLUMNS if column not in NOT_IN_A_NARROW_TERMINAL)
+    missing = _width(_table(result, rows, columns, longest), console) - console.width
+    return _table(result, rows, columns, max(SHORTEST_NAME, longest - max(0, missing)))
+
+
+def _width(table: Table, console: Console) -> int:
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+
+
+def _table(result: Result, rows: tuple[Layer, ...], columns: tuple[str, ...], name_width: int) -> Table:
     table = Table(box=None, pad_edge=False, show_footer=True, footer_style="bold")
-    for column, footer in zip(COLUMNS, _footer(result), strict=True):
-        table.add_column(
-            column,
-            footer,
-            justify="left" if column in LEFT else "right",
-            no_wrap=column != "layer",
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in _cells(row)))
+    footer = dict(zip(COLUMNS, _footer(result), strict=True))
+    for column in columns:
+        table.add_column(column, footer[column], justify="left" if column in LEFT else "right", no_wrap=True)
+    compute = quantities.nanojoules([row.compute_pj for row in rows])
+    memory = quantities.nanojoules([row.memory_pj for row in rows])
+    for row, *energies in zip(rows, compute, memory, strict=True):
+        cells = dict(zip(COLUMNS, (*_cells(row, name_width), *energies), strict=True))
+        table.add_row(*(Text(cells[column]) for column in columns))
     return table
 
 
-def _cells(row: Layer) -> tuple[str, ...]:
+def _cells(row: Layer, name_width: int) -> tuple[str, ...]:
     return (
-        row.name,
+        row.name if len(row.name) <= name_width else f"…{row.name[1 - name_width :]}",
         row.group or "",
         marks(row.states),
         marks(row.neuron_states or (row.states if row.rate is not None else ())),
         quantities.whole(row.cycles),
         quantities.whole(row.accumulates) if row.words_offered else "",
-        "" if row.rate is None else quantities.percent(row.rate),
-        quantities.nanojoules(row.compute_pj),
-        quantities.nanojoules(row.memory_pj),
+        "" if row.rate is None else quantities.rate(row.rate),
     )
 
 
 def _footer(result: Result) -> tuple[str, ...]:
     return (
-        "mean of an image",
+        "an image",
         "",
         "",
         "",
         quantities.whole(result.cycles.mean()),
         quantities.whole(result.sum_of("accumulates").mean()),
         "",
-        quantities.nanojoules(result.compute_pj.mean()),
-        quantities.nanojoules(result.memory_pj.mean()),
+        *quantities.nanojoules([float(result.compute_pj.mean())]),
+        *quantities.nanojoules([float(result.memory_pj.mean())]),
     )
 
 
 def _legend(rows: tuple[Layer, ...]) -> str:
     used = {state for row in rows for state in (*row.states, *row.neuron_states)}
     meanings = "   ".join(f"{mark} {MEANINGS[state]}" for state, mark in MARKS.items() if state in used)
-    return f"{meanings}\nsteps: of the product; spikes: of its neurons; rate: spikes per neuron and time step"
+    return f"{meanings}\nsteps: of the layer's value; spikes: of its neurons; rate: spikes per neuron and time step"
 
 
 def _facts(result: Result) -> Table:

@@ -1,0 +1,45 @@
+"""Random networks compiled for random machines, with images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from dtss.compiler.passes.base import Target
+from dtss.compiler.passes.reassociate_attention import ReassociateAttention
+from dtss.compiler.pipeline import PIPELINE, compile_graph, optional_passes
+from dtss.compiler.schedule.format import Schedule, TimeOrder
+from tests.compiler.random_graphs import graphs, hardware, random_pixels
+
+many = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A schedule with its tensors, and pixels [B, H, W, C]."""
+
+    schedule: Schedule
+    tensors: dict[str, np.ndarray]
+    pixels: np.ndarray
+
+
+@st.composite
+def cases(draw: st.DrawFn, largest_steps: int = 4, images: int = 2) -> Case:
+    """Any time order, any subset of the optional passes, either order of the attention products."""
+    graph, machine = draw(graphs(largest_steps)), draw(hardware())
+    orders: tuple[TimeOrder | None, ...] = (None, "inner", "outer")
+    order = draw(st.sampled_from(orders))
+    if order == "inner" and machine.array.strip_slots < graph.time_steps:
+        order = None  # a position's steps must fit the slots of a column
+    attention = ReassociateAttention(always_scores=draw(st.booleans()))
+    compiled = compile_graph(
+        graph,
+        Target(machine, order),
+        disabled=frozenset(draw(st.sets(st.sampled_from(optional_passes())))),
+        passes=tuple(attention if isinstance(step, ReassociateAttention) else step for step in PIPELINE),
+    )
+    seed = draw(st.integers(0, 2**32 - 1))
+    return Case(compiled.schedule, compiled.tensors, random_pixels(graph, seed, images).astype(np.uint8))

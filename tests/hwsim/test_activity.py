@@ -1,0 +1,127 @@
+"""Counts of events: against a machine that takes one cycle at a time, and against themselves."""
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from dtss.compiler.schedule import cycles, words
+from dtss.compiler.schedule.cycles import Counts
+from dtss.compiler.schedule.format import AttentionProduct, Lif, Product
+from dtss.compiler.schedule.geometry import geometry
+from dtss.compiler.schedule.interpret import interpret
+from dtss.compiler.schedule.io import LoadedSchedule
+from dtss.hwsim.activity import node_activity, ones_of_slices, streamed_ones
+from dtss.hwsim.execute import execute
+from tests.hwsim.random_networks import Case, cases, many
+from tests.hwsim.slow_machine import SlowMachine
+
+
+def compare_with_the_slow_machine(case: Case) -> None:
+    schedule, tensors = case.schedule, case.tensors
+    execution = interpret(schedule, tensors, case.pixels.astype(np.int64))
+    for run in execute(schedule, tensors, case.pixels):
+        counts = node_activity(schedule, tensors, run).counts
+        for image in range(len(case.pixels)):
+            slow = SlowMachine(schedule, tensors, execution, image)
+            expected = slow.run(run.node)
+            found = {name: int(getattr(counts, name)[image]) for name in Counts.__struct_fields__}
+            assert {name: count for name, count in found.items() if count} == +expected, run.node.name
+            if isinstance(run.node, Product):
+                check_sums(slow, run.node, execution.accumulators[run.node.name], image)
+
+
+def check_sums(slow: SlowMachine, node: Product, accumulators: dict[int, np.ndarray], image: int) -> None:
+    """The slow machine's words and weights give the interpreter's sums, so it streams the right bits."""
+    for (group, position, step, channel), total in slow.sums.items():
+        sums = accumulators[step][image]
+        if isinstance(node, AttentionProduct) and node.stage in ("key_value", "query_key"):
+            assert sums[group, position, channel] == total
+        else:
+            inner = node.channels // node.heads if isinstance(node, AttentionProduct) else 0
+            assert sums.reshape(node.positions, -1)[position, group * inner + channel] == total
+
+
+@settings(parent=many, max_examples=150)
+@given(cases(largest_steps=3, images=1))
+def test_every_count_equals_the_machine_that_takes_one_cycle_at_a_time(case: Case) -> None:
+    compare_with_the_slow_machine(case)
+
+
+@pytest.mark.parametrize("function", ["stream_cycles", "load_cycles"])
+def test_the_slow_machine_goes_red_when_a_rule_is_wrong(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A skipper that never loses a cycle, or a load that rounds down, is noticed."""
+    wrong = {
+        "stream_cycles": lambda nonzero, skip_group: nonzero.sum(-1),
+        "load_cycles": lambda rows, rows_per_cycle: rows // rows_per_cycle,
+    }
+    monkeypatch.setattr(cycles, function, wrong[function])
+
+    @settings(parent=many, max_examples=60, database=None, phases=[Phase.generate])
+    @given(cases(largest_steps=2, images=1))
+    def check(case: Case) -> None:
+        compare_with_the_slow_machine(case)
+
+    with pytest.raises(AssertionError):
+        check()
+
+
+@settings(parent=many, max_examples=80)
+@given(cases())
+def test_ones_gathered_by_pixel_equal_ones_counted_in_the_words(case: Case) -> None:
+    schedule, tensors = case.schedule, case.tensors
+    for run in execute(schedule, tensors, case.pixels):
+        if not isinstance(run.node, Product) or not run.node.steps.active:
+            continue
+        cut = geometry(schedule, run.node)
+        expected = [
+            words.word_popcounts(
+                words.reduction_operand(run.node, tensors, run.inputs[0][step].astype(np.int64)), cut.planes, cut.rows
+            )
+            for step in run.node.steps.active
+        ]
+        np.testing.assert_array_equal(streamed_ones(schedule, tensors, run), np.stack(expected, axis=3))
+
+
+@given(st.integers(1, 70), st.integers(1, 9), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_ones_of_slices(lanes: int, planes: int, length: int, seed: int) -> None:
+    values = np.random.default_rng(seed).integers(0, 2**planes, (3, length))
+    found = ones_of_slices(values, planes, lanes)
+    assert found.shape == (3, planes, -(-length // lanes))
+    for (row, plane, part), ones in np.ndenumerate(found):
+        assert ones == sum(int(value) >> plane & 1 for value in values[row, part * lanes : (part + 1) * lanes])
+
+
+@settings(parent=many, max_examples=60)
+@given(cases())
+def test_nothing_is_lost(case: Case) -> None:
+    """Every offered word is issued or skipped; every lane of an issued word adds or is gated; cycles have an owner."""
+    schedule, tensors = case.schedule, case.tensors
+    for run in execute(schedule, tensors, case.pixels):
+        counts = node_activity(schedule, tensors, run).counts
+        if isinstance(run.node, Product):
+            cut = geometry(schedule, run.node)
+            assert (counts.words_issued <= counts.words_offered).all()
+            assert (counts.active_bits <= counts.words_issued * schedule.hardware.array.rows).all()
+            assert (counts.active_bits >= counts.words_issued).all()
+            if len(set(cut.rows)) == 1 and len(set(cut.columns)) == 1:
+                lanes = counts.accumulates + counts.gated_accumulates
+                np.testing.assert_array_equal(lanes, counts.words_issued * cut.rows[0] * cut.columns[0])
+            np.testing.assert_array_equal(
+                counts.cycles, counts.stream_cycles + counts.load_stall_cycles + counts.walk_cycles
+            )
+
+
+def test_spikes_are_counted_where_they_are_emitted(digits: LoadedSchedule) -> None:
+    pixels = digits.tensors["samples.images"][:5]
+    execution = interpret(digits.schedule, digits.tensors, pixels.astype(np.int64))
+    for run in execute(digits.schedule, digits.tensors, pixels):
+        spikes = node_activity(digits.schedule, digits.tensors, run).spikes
+        if not isinstance(run.node, Lif):
+            assert spikes is None
+            continue
+        assert spikes is not None
+        for step in range(digits.schedule.time_steps):
+            value = execution.values[run.node.name].get(step)
+            expected = 0 if value is None else value.sum(axis=(1, 2, 3))
+            np.testing.assert_array_equal(spikes[:, step], expected)

@@ -1,0 +1,182 @@
+"""dtss-sim as a user meets it: exit codes, messages, files."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtss.hwsim import cli
+from dtss.hwsim.cli import main
+
+RUN = "import sys; from dtss.hwsim.cli import main; sys.exit(main())"
+
+
+def in_a_process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", RUN, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_table_on_standard_output(small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(small_path)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("small on bench-16x16 (16 × 16 array, 200 MHz), 45nm energies, 2 images (stored)\n")
+    assert err == ""
+
+
+def test_every_file_is_written_and_the_same_input_gives_the_same_bytes(small_path: Path, tmp_path: Path) -> None:
+    names = ("result.json", "report.html", "outputs.npz")
+    contents = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        json_file, html_file, outputs = (str(folder / name) for name in names)
+        options = ["--json", json_file, "--html", html_file, "--outputs", outputs, "--quiet"]
+        assert main([str(small_path), *options]) == 0
+        assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+        contents.append([(folder / name).read_bytes() for name in names])
+        time.sleep(1.1)  # longer than the resolution of a date inside a file
+    assert contents[0] == contents[1]
+
+
+def test_outputs(small_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "outputs.npz"
+    assert main([str(small_path), "--outputs", str(path), "--quiet"]) == 0
+    with np.load(path) as outputs:
+        assert sorted(outputs) == ["labels", "logits", "logits_per_step", "spike_counts/lif"]
+        assert outputs["logits"].shape == (2, 2)
+        assert outputs["logits_per_step"].shape == (2, 2, 2)
+        np.testing.assert_array_equal(outputs["logits"], outputs["logits_per_step"].mean(axis=0))
+        assert outputs["spike_counts/lif"].tolist() == [[1, 0], [1, 0]]
+        assert outputs["labels"].tolist() == [0, 1]
+
+
+def test_json_on_standard_output_is_only_json(small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(small_path), "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["format"] == "dtss-result/1"
+    assert err == ""
+
+
+def test_limit(small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(small_path), "--json", "-", "--limit", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 1
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "x", "1.5", "²"])
+def test_wrong_limit(limit: str, small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([str(small_path), f"--limit={limit}"])
+    assert stop.value.code == 2
+    assert f"{limit!r} is not a whole number above 0" in capsys.readouterr().err
+
+
+def test_no_schedule_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+    assert "SCHEDULE" in capsys.readouterr().err
+
+
+def test_a_schedule_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none.json")]) == 3
+    out, err = capsys.readouterr()
+    assert err == (
+        f"dtss-sim: error: {tmp_path}/none.json: cannot be read as a schedule (No such file or directory); "
+        "check the path\n"
+    )
+    assert out == ""
+
+
+def test_an_unknown_table(small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(small_path), "--tech", "7nm"]) == 3
+    assert capsys.readouterr().err.startswith("dtss-sim: error: 7nm: cannot be read as a technology table")
+
+
+def test_a_folder_that_cannot_be_written(small_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(small_path), "--html", str(tmp_path / "none" / "report.html")]) == 3
+    out, err = capsys.readouterr()
+    assert "cannot be written (No such file or directory)" in err
+    assert out == ""
+
+
+def test_clipped_inputs_are_told(small_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "bright.npy", np.full((1, 3, 1, 2), 9.0))
+    assert main([str(small_path), "--images", str(tmp_path / "bright.npy"), "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert err == "dtss-sim: warning: bright.npy: 6 input values lie outside pixels 0 … 15; clipped\n"
+    assert json.loads(out)["totals"]["clipped_input_values"] == 6
+
+
+def test_a_bug_asks_to_be_reported(
+    small_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(options: object) -> None:
+        raise ZeroDivisionError("of course")
+
+    monkeypatch.setattr(cli, "_run", broken)
+    assert main([str(small_path)]) == 70
+    expected = "dtss-sim: internal error: ZeroDivisionError: of course; please report it with the output of --debug\n"
+    assert capsys.readouterr().err == expected
+    with pytest.raises(ZeroDivisionError):
+        main([str(small_path), "--debug"])
+
+
+def test_interrupted(small_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+    assert main([str(small_path)]) == 130
+
+
+def test_help_does_not_wait_for_numpy() -> None:
+    code = (
+        "import sys\nfrom dtss.hwsim.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'numpy', 'rich', 'numba', 'jinja2', 'torch', 'msgspec'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_simulating_imports_neither_torch_nor_the_compiler(small_path: Path) -> None:
+    code = (
+        f"import sys\nfrom dtss.hwsim.cli import main\nassert main([{str(small_path)!r}, '--quiet']) == 0\n"
+        "found = [m for m in sys.modules if m == 'torch' or m.startswith(('dtss.compiler.passes', 'dtss.rtl'))]\n"
+        "sys.exit(f'imported {found}' if found else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(small_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, str(small_path), "--json", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() in (0, 141)
+
+
+def test_no_colour_codes_where_no_terminal_is(small_path: Path) -> None:
+    done = in_a_process(small_path)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_closed_folder_keeps_the_old_file(small_path: Path, tmp_path: Path) -> None:
+    """Nothing is left behind where a file cannot be replaced."""
+    target = tmp_path / "result.json"
+    target.mkdir()
+    done = in_a_process(small_path, "--json", target)
+    assert done.returncode == 3
+    assert target.is_dir()
+    assert not list(tmp_path.glob(".result.json*"))

@@ -1,0 +1,91 @@
+"""dtss-result/1: its schema, its sums, its order."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtss.compiler.schedule.cycles import Counts
+from dtss.compiler.schedule.io import LoadedSchedule
+from dtss.hwsim.energy import EnergyByKind
+from dtss.hwsim.images import load_samples
+from dtss.hwsim.report import result_json
+from dtss.hwsim.report.result_json import CountSums, EnergySums, encode
+from dtss.hwsim.simulate import Result, simulate
+from dtss.hwsim.technology import load_technology
+
+
+@pytest.fixture(scope="module")
+def result(digits: LoadedSchedule) -> Result:
+    return simulate(digits, load_samples(digits, "digits", None, 12), load_technology("45nm"))
+
+
+@pytest.fixture(scope="module")
+def document(result: Result) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(encode(result))
+    return read
+
+
+def test_schema_file_is_up_to_date() -> None:
+    written = result_json.SCHEMA.read_bytes()
+    assert written == result_json.schema(), "run `python -m dtss.hwsim.report.result_json` to write it again"
+
+
+def test_result_obeys_the_schema(document: dict[str, Any]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(result_json.SCHEMA.read_bytes())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document | {"format": "dtss-result/2"}, schema)
+
+
+def test_every_count_and_kind_is_in_the_format() -> None:
+    assert CountSums.__struct_fields__ == Counts.__struct_fields__
+    assert EnergySums.__struct_fields__ == EnergyByKind.__struct_fields__
+
+
+def test_keys_are_sorted(result: Result, document: dict[str, Any]) -> None:
+    assert encode(result).decode() == json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def test_layers_add_up_to_the_totals(document: dict[str, Any]) -> None:
+    totals, layers = document["totals"], document["layers"]
+    for name, whole in totals["counts"].items():
+        assert sum(layer["counts"][name] for layer in layers) == whole
+    for kind, whole in totals["energy_pj_per_image_by_kind"].items():
+        assert sum(layer["energy_pj_per_image"][kind] for layer in layers) == pytest.approx(whole, rel=1e-12)
+    assert sum(totals["energy_pj_per_image_by_kind"].values()) == pytest.approx(
+        totals["energy_pj_per_image"], rel=1e-12
+    )
+    assert sum(document["per_image"]["cycles"]) == totals["counts"]["cycles"]
+    mean = sum(document["per_image"]["energy_pj"]) / document["images"]
+    assert mean == pytest.approx(totals["energy_pj_per_image"], rel=1e-12)
+
+
+def test_sums_are_exact_integers(document: dict[str, Any], result: Result) -> None:
+    for layer, node in zip(document["layers"], result.nodes, strict=True):
+        assert layer["name"] == node.name
+        for name, count in layer["counts"].items():
+            assert isinstance(count, int)
+            assert count == int(getattr(node.counts, name).sum())
+
+
+def test_the_full_technology_table_is_in_it(document: dict[str, Any]) -> None:
+    table = document["technology"]
+    assert table["name"] == "45nm"
+    assert table["zero_check"]["confidence"] == "assumption"
+    assert table["sram_access"]["anchors"][0] == {"bytes": 8192, "pj": 10.0}
+
+
+def test_units_are_in_the_keys(document: dict[str, Any]) -> None:
+    totals = document["totals"]
+    assert totals["latency_us_per_image"] == pytest.approx(totals["cycles_per_image"] / 200.0)
+    assert totals["compute_energy_pj_per_image"] + totals["memory_energy_pj_per_image"] == pytest.approx(
+        totals["energy_pj_per_image"]
+    )
+
+
+def test_the_schema_is_where_the_package_looks(repository: Path) -> None:
+    assert result_json.SCHEMA.resolve() == repository / "hwsim/report/schema/result.json"

@@ -1,0 +1,154 @@
+"""Technology tables: what they hold, and what a wrong one is told."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from dtss.compiler.schedule.errors import BadInputError
+from dtss.hwsim.technology import ENTRIES, load_technology, shipped_tables
+
+
+def test_horowitz_memory_at_its_published_sizes() -> None:
+    sram = load_technology("45nm").sram_access
+    assert [round(sram.at(size), 9) for size in (8 << 10, 32 << 10, 1 << 20)] == [10.0, 20.0, 100.0]
+    assert sram.confidence == "published"
+
+
+def test_memory_between_and_outside_the_published_sizes() -> None:
+    """Straight lines in log-log, the outer ones continued: four times the size doubles the energy below 32 KB."""
+    sram = load_technology("45nm").sram_access
+    assert sram.at(16 << 10) == pytest.approx(10 * math.sqrt(2))
+    assert sram.at(2 << 10) == pytest.approx(5.0)
+    assert sram.at(32 << 20) == pytest.approx(500.0)
+
+
+def test_additions_are_linear_between_the_published_widths() -> None:
+    accumulate = load_technology("45nm").accumulate
+    assert [accumulate.at(width) for width in (8, 16, 24, 32)] == pytest.approx([0.03, 0.05, 0.075, 0.1])
+    assert accumulate.at(48) == pytest.approx(0.15)
+
+
+def test_dtss_constants_hold_at_every_width() -> None:
+    table = load_technology("28nm")
+    assert [table.accumulate.at(width) for width in (8, 24, 48)] == [1.8, 1.8, 1.8]
+    assert (table.zero_check.pj, table.zero_check.confidence) == (0.05, "published")
+
+
+def test_dtss_paper_publishes_no_memory_energy() -> None:
+    table = load_technology("28nm")
+    memory = (table.sram_access, table.dram, table.accumulator_read, table.accumulator_write)
+    assert {entry.confidence for entry in memory} == {"assumption"}
+    assert all("publishes no memory energy" in entry.note for entry in memory)
+    assert table.sram_access.anchors == load_technology("45nm").sram_access.anchors
+
+
+@pytest.mark.parametrize("name", shipped_tables())
+def test_every_entry_says_where_it_comes_from(name: str) -> None:
+    table = load_technology(name)
+    assert table.name == name
+    assert set(table.entries) == set(ENTRIES)
+    for entry in table.entries.values():
+        assert entry.source
+        assert entry.per
+        assert entry.note or entry.confidence == "published"
+
+
+def edited(folder: Path, old: str, new: str) -> Path:
+    text = shipped_tables()["45nm"].read_text(encoding="utf-8")
+    assert old in text
+    path = folder / "mine.toml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return path
+
+
+ZERO_CHECK = "[zero_check]\npj = 0.001"
+FIELDS = "pj, per, source, confidence"
+
+WRONG_TABLES = {
+    "negative": (ZERO_CHECK, "[zero_check]\npj = -0.05", "zero_check.pj: found -0.05; give an energy in pJ, 0 or more"),
+    "nan": (ZERO_CHECK, "[zero_check]\npj = nan", "zero_check.pj: found nan; give an energy in pJ, 0 or more"),
+    "infinite": (ZERO_CHECK, "[zero_check]\npj = inf", "zero_check.pj: found inf; give an energy in pJ, 0 or more"),
+    "text": (ZERO_CHECK, '[zero_check]\npj = "1"', "zero_check.pj: found '1'; give an energy in pJ, 0 or more"),
+    "bool": (ZERO_CHECK, "[zero_check]\npj = true", "zero_check.pj: found True; give an energy in pJ, 0 or more"),
+    "missing number": (ZERO_CHECK, "[zero_check]", f"zero_check.pj: is missing; every entry has {FIELDS}"),
+    "unknown field": (
+        ZERO_CHECK, f"{ZERO_CHECK}\nnj = 1.0",
+        f"zero_check.nj: is no field of this entry; remove it, or use one of: {FIELDS}, note",
+    ),
+    "unknown entry": (
+        "[zero_check]", "[multiply]\npj = 1.0\n[zero_check]",
+        ("multiply: is no entry of a technology table; remove it, or use one of: name, description, node_nm, "
+        "voltage_v, accumulate, gated_accumulate, zero_check, lif_update, accumulator_read, accumulator_write, "
+        "sram_access, dram"),
+    ),
+    "node": ("node_nm = 45", "node_nm = -45", "node_nm: found -45; give a number above 0"),
+    "no anchors": (
+        "anchors = [{ bits = 8, pj = 0.03 }, { bits = 16, pj = 0.05 }, { bits = 32, pj = 0.1 }]", "anchors = []",
+        "accumulate.anchors: found []; give a list such as [{ bits = 16, pj = 1.0 }]",
+    ),
+    "anchor of the wrong kind": (
+        "{ bytes = 8192, pj = 10.0 }", "{ bits = 8192, pj = 10.0 }",
+        "sram_access.anchors[0]: found {'bits': 8192, 'pj': 10.0}; give a list such as [{ bytes = 8192, pj = 1.0 }]",
+    ),
+    "anchors out of order": (
+        "{ bytes = 8192, pj = 10.0 }", "{ bytes = 65536, pj = 10.0 }",
+        "sram_access.anchors: found 32768 after 65536; list them with ascending bytes",
+    ),
+    "memory for nothing": (
+        "{ bytes = 8192, pj = 10.0 }", "{ bytes = 8192, pj = 0.0 }",
+        "sram_access.anchors[0].pj: found 0.0; give an energy in pJ, above 0",
+    ),
+    "confidence": (
+        'confidence = "derived"', 'confidence = "sure"',
+        ("is not a technology table: Invalid enum value 'sure' - at `$.accumulate.confidence`; "
+        "compare it with a shipped table: 28nm, 45nm"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG_TABLES)
+def test_a_wrong_table_is_told_which_entry(case: str, tmp_path: Path) -> None:
+    old, new, message = WRONG_TABLES[case]
+    path = edited(tmp_path, old, new)
+    with pytest.raises(BadInputError) as error:
+        load_technology(str(path))
+    assert str(error.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_missing_entry_is_named(name: str, tmp_path: Path) -> None:
+    text = shipped_tables()["45nm"].read_text(encoding="utf-8")
+    before, _, rest = text.partition(f"[{name}]\n")
+    _, _, after = rest.partition("\n[")
+    path = tmp_path / "mine.toml"
+    path.write_text(before + (f"[{after}" if after else ""), encoding="utf-8")
+    with pytest.raises(BadInputError) as error:
+        load_technology(str(path))
+    hint = f"add a table [{name}] with {ENTRIES[name]}, per, source and confidence"
+    assert str(error.value) == f"{path}: {name}: is missing; {hint}"
+
+
+def test_an_entry_that_is_only_a_number(tmp_path: Path) -> None:
+    text = shipped_tables()["45nm"].read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text("dram = 1.0\n" + text.partition("[dram]")[0], encoding="utf-8")
+    with pytest.raises(BadInputError) as error:
+        load_technology(str(path))
+    assert str(error.value) == f"{path}: dram: found 1.0; make it a table [dram] with pj, per, source and confidence"
+
+
+def test_a_table_that_is_not_there() -> None:
+    with pytest.raises(BadInputError) as error:
+        load_technology("7nm")
+    assert str(error.value) == (
+        "7nm: cannot be read as a technology table (No such file or directory); "
+        "give one of: 28nm, 45nm; or the path of a TOML file"
+    )
+
+
+def test_a_file_that_is_not_toml(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe{")
+    with pytest.raises(BadInputError, match="is not TOML"):
+        load_technology(str(path))
