@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
     from dtss.compiler.schedule import io
     from dtss.compiler.schedule.hardware import load_hardware
 
-    _refuse_missing_folders(options)
+    _refuse_impossible_outputs(options)
     target = Target(load_hardware(options.hardware), options.time_order)
     source = read_source(options.model)
     dumps: dict[str, str] = {}
@@ -84,18 +84,22 @@ def run(options: argparse.Namespace) -> None:
         observe=_collector(dumps) if options.dump else lambda name, graph: None,
         reference=source.reference(),
     )
+    schedule = io.save(options.output, compiled.schedule, compiled.tensors | source.sample_tensors())
     if options.onnx:
         _export(source, target, options.onnx)
-    schedule = io.save(options.output, compiled.schedule, compiled.tensors | source.sample_tensors())
     if options.dump:
         _write_dumps(options.dump, dumps)
     _report(options, schedule)
 
 
-def _refuse_missing_folders(options: argparse.Namespace) -> None:
+def _refuse_impossible_outputs(options: argparse.Namespace) -> None:
     for path in (options.output, options.onnx):
         if path is not None and not path.parent.is_dir():
             raise BadInputError(str(path), f"the folder {path.parent} does not exist", "create it first")
+        if path is not None and path.is_dir():
+            raise BadInputError(str(path), "is a folder", "name a file in it")
+    if options.dump is not None and options.dump.exists() and not options.dump.is_dir():
+        raise BadInputError(str(options.dump), "is a file", "name a folder for the dumps")
 
 
 def _collector(dumps: dict[str, str]) -> Observer:
@@ -161,8 +165,8 @@ def summary_text(options: argparse.Namespace, schedule: Schedule) -> str:
     average, memory = schedule.average_time_steps, schedule.memory
     resident = "resident on chip" if memory.weights_resident else "streamed from DRAM for every image"
     lines = [
-        f"{schedule.network} for {schedule.hardware.name}: "
-        f"{len(schedule.nodes)} operations, {schedule.time_steps} time steps",
+        f"{schedule.network} for {schedule.hardware.name}",
+        f"operations        {len(schedule.nodes)}, over {schedule.time_steps} time steps",
         f"T_avg             {average.masks:.2f} in the masks, {average.pruned:.2f} after pruning",
         f"weights           {memory.weight_bits / 8192:.1f} KiB, {resident}",
         f"spikes            {memory.spike_peak_bits / 8192:.1f} KiB at the peak",

@@ -40,6 +40,8 @@ def _explain_state(schedule: Schedule, node: Lif) -> Iterator[str]:
     unlive = [step for step in range(schedule.time_steps) if step not in node.state_steps]
     if unlive:
         yield f"      {_steps(unlive)}: state not updated: no live output at or after it"
+    if not node.state_steps:
+        return
     if node.time_order == "inner":
         yield "      membrane: never in memory, time runs innermost and the state stays in a register"
         return

@@ -52,5 +52,8 @@ def onnx_bytes(graph: Graph) -> bytes:
             verbose=False,
         )
     assert program is not None
-    content: bytes = program.model_proto.SerializeToString(deterministic=True)
+    model = program.model_proto
+    for node in model.graph.node:
+        del node.metadata_props[:]  # the exporter's stack traces, which name files of this machine
+    content: bytes = model.SerializeToString(deterministic=True)
     return content

@@ -64,6 +64,7 @@ def compile_graph(
     graph = run_passes(graph, passes, target, disabled, observe)
     tensors = tensors_of(graph)
     schedule = Schedule(
+        format="dtss-schedule/1",
         network=graph.network,
         time_steps=graph.time_steps,
         average_time_steps=AverageTimeSteps(masks=average_mask_steps(graph), pruned=average_active_steps(graph)),

@@ -53,9 +53,19 @@ def float_logits(checkpoint: Checkpoint) -> NDArray[np.float32]:
 def graph_of(checkpoint: Checkpoint) -> Graph:
     """The float graph of a checkpoint, its masks frozen to step indices."""
     model = checkpoint.build_model()
-    scale = checkpoint.preprocess.pixel_scale
-    preprocess = Preprocess(scale, checkpoint.preprocess.mean, checkpoint.preprocess.std, min(255, round(1 / scale)))
+    preprocess = Preprocess(
+        pixel_scale=checkpoint.preprocess.pixel_scale,
+        mean=checkpoint.preprocess.mean,
+        std=checkpoint.preprocess.std,
+        pixel_max=_largest_pixel(checkpoint),
+    )
     return _SpikformerReader(model, preprocess).read(checkpoint.classes)
+
+
+def _largest_pixel(checkpoint: Checkpoint) -> int:
+    """The pixel that the scale brings to 1, or all 8 bits where the stored images exceed it."""
+    whole = min(255, round(1 / checkpoint.preprocess.pixel_scale))
+    return whole if bool((checkpoint.samples.images <= whole).all()) else 255
 
 
 class _SpikformerReader:
@@ -131,14 +141,12 @@ def neuron_of(lif: MaskedLif) -> FloatNeuron:
 def convolution_of(conv: nn.Conv2d) -> Convolution:
     """torch's [O, C, kernel rows, kernel columns] with the channels put last."""
     weight = _array(conv.weight).transpose(0, 2, 3, 1)
-    return Convolution(
-        weight, None if conv.bias is None else _array(conv.bias), int(conv.stride[0]), int(conv.padding[0])
-    )
+    return Convolution(weight, _optional(conv.bias), int(conv.stride[0]), int(conv.padding[0]))
 
 
 def linear_of(linear: nn.Linear) -> Linear:
     """torch's [O, C] as it is."""
-    return Linear(_array(linear.weight), None if linear.bias is None else _array(linear.bias))
+    return Linear(_array(linear.weight), _optional(linear.bias))
 
 
 def head_of(head: nn.Linear, tokens: int) -> Linear:
@@ -151,6 +159,10 @@ def batch_norm_of(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:
     """A trained norm's affine map, its variance checked."""
     variance = _array(norm.running_var)
     return BatchNorm(_array(norm.weight), _array(norm.bias), _array(norm.running_mean), variance, norm.eps)
+
+
+def _optional(tensor: Tensor | None) -> NDArray[np.float64] | None:
+    return None if tensor is None else _array(tensor)
 
 
 def _array(tensor: Tensor | None) -> NDArray[np.float64]:

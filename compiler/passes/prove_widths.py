@@ -27,6 +27,7 @@ from dtss.compiler.graph.ir import (
 from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
 from dtss.compiler.schedule.format import Value
+from dtss.compiler.schedule.hardware import Widths
 from dtss.compiler.schedule.numerics import Integers, leak, signed_bits
 
 Interval = tuple[Integers, Integers]  # lowest and highest value of each channel, [C]
@@ -49,13 +50,13 @@ class ProveWidths(PassBase):
             bounds[node.name] = value_bounds(graph, node, bounds, sums)
             changed.append(replace(node, value=_value(bounds[node.name])))
             if sums is not None:
-                _refuse_wide(node.name, "accumulator", sums, widths.accumulator)
-                _refuse_wide(node.name, "current", bounds[node.name], widths.membrane)
+                _refuse_wide(node.name, "accumulator", sums, "accumulator", widths)
+                _refuse_wide(node.name, "current", bounds[node.name], "membrane", widths)
             if isinstance(node.op, AttentionProduct):
                 _refuse_wide_stationary(node, bounds[node.inputs[1]], widths.weight)
             if isinstance(node.op, Lif):
                 membrane = membrane_bounds(node, bounds[node.inputs[0]], graph.time_steps)
-                _refuse_wide(node.name, "membrane", membrane, widths.membrane)
+                _refuse_wide(node.name, "membrane", membrane, "membrane", widths)
                 changed[-1] = replace(changed[-1], membrane=_value(membrane))
         return graph.with_nodes(changed)
 
@@ -163,14 +164,15 @@ def _value(interval: Interval) -> Value:
     return Value(low=int(interval[0].min()), high=int(interval[1].max()))
 
 
-def _refuse_wide(where: str, what: str, interval: Interval, width: int) -> None:
+def _refuse_wide(where: str, what: str, interval: Interval, entry: str, widths: Widths) -> None:
+    width = getattr(widths, entry)
     low, high = int(interval[0].min()), int(interval[1].max())
     bits = signed_bits(low, high)
     if bits > width:
         raise CompileError(
             where,
             f"its {what} can reach {low} … {high}, {bits} bits, and the hardware has {width}",
-            f"give the hardware {bits}-bit {what}s, or fewer weight bits",
+            f"use a hardware file with widths.{entry} = {bits} or more, or a smaller widths.weight",
         )
 
 
@@ -180,5 +182,5 @@ def _refuse_wide_stationary(node: Node, interval: Interval, width: int) -> None:
         raise CompileError(
             node.name,
             f"its stationary operand can reach {high}, and the array's weights have {width} bits",
-            "widen widths.weight, or let reassociate-attention choose the other order",
+            f"use a hardware file with widths.weight = {signed_bits(0, high)} or more",
         )

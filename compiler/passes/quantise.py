@@ -133,6 +133,12 @@ def _fold_into(node: Node, preprocess: Preprocess) -> Node:
     if isinstance(node.op, Linear):
         return replace(node, op=replace(node.op, weight=weight, bias=bias))
     pad = np.rint(mean / preprocess.pixel_scale).astype(np.int64)
+    if node.op.padding and not 0 <= pad.min() <= pad.max() <= preprocess.pixel_max:
+        raise CompileError(
+            node.name,
+            f"zero padding of the normalised image is pixel {pad.tolist()}, and pixels are 0 to {preprocess.pixel_max}",
+            "use a mean within the range of the pixels, or no padding",
+        )
     return replace(node, op=replace(node.op, weight=weight, bias=bias, pad_value=pad))
 
 

@@ -24,6 +24,7 @@ from dtss.compiler.schedule.format import (
     TokenSum,
 )
 from dtss.compiler.schedule.hardware import check_hardware
+from dtss.compiler.schedule.numerics import FixedLeak, ShiftLeak
 
 Violation = tuple[str, str, str]
 Violations = Iterator[Violation]
@@ -31,6 +32,8 @@ Tensors = Mapping[str, np.ndarray]
 
 LARGEST_DIMENSION = 1 << 20
 LARGEST_TIME_STEPS = 64
+LARGEST_SHIFT = 47
+LARGEST_VALUE = 1 << 48
 INPUT_COUNT = {Image: 0, Convolution: 1, Linear: 1, AttentionProduct: 2, Lif: 1, MaxPool: 1, TokenSum: 1}
 
 
@@ -62,12 +65,72 @@ def _names(schedule: Schedule, tensors: Tensors) -> Violations:
                 yield f"{where}.inputs", f"{name} is not computed before it", "put nodes in execution order"
         expected = INPUT_COUNT.get(type(node))
         if len(node.inputs) != expected if expected is not None else len(node.inputs) < 2:
-            yield f"{where}.inputs", f"found {len(node.inputs)}", f"a {_kind(node)} takes {expected or 'two or more'}"
+            wanted = "two or more" if expected is None else expected
+            yield f"{where}.inputs", f"found {len(node.inputs)}", f"{_kind(node)} takes {wanted}"
         if isinstance(node, Image) and index > 0:
             yield where, "is a second image", "a schedule has one"
         seen.add(node.name)
     if schedule.output.node not in seen:
         yield "output.node", f"{schedule.output.node} is no node", "name the node that computes the logits"
+
+
+def _numbers(schedule: Schedule, tensors: Tensors) -> Violations:
+    for field in ("mean", "std"):
+        found, channels = len(getattr(schedule.preprocess, field)), schedule.nodes[0].channels
+        if found != channels:
+            yield f"preprocess.{field}", f"found {found} numbers", f"the image has {channels} channels"
+    if schedule.preprocess.pixel_max != schedule.nodes[0].value.high:
+        found = f"found {schedule.preprocess.pixel_max}"
+        yield "preprocess.pixel_max", found, f"the image's values go up to {schedule.nodes[0].value.high}"
+    for node in schedule.nodes:
+        for field, value, lowest, highest in _limited_numbers(node):
+            if not lowest <= value <= highest:
+                yield f"{node.name}.{field}", f"found {value}", f"give {lowest} to {highest}"
+        if node.value.low > node.value.high:
+            yield f"{node.name}.value", f"found {node.value.low} … {node.value.high}", "put the lower bound first"
+        if isinstance(node, AttentionProduct):
+            for name in _split_inputs(node):
+                if schedule.node(name).channels % node.heads:
+                    channels = schedule.node(name).channels
+                    yield (
+                        f"{node.name}.heads",
+                        f"found {node.heads}",
+                        f"choose a divisor of {name}'s {channels} channels",
+                    )
+
+
+def _split_inputs(node: AttentionProduct) -> tuple[str, ...]:
+    """The inputs whose channels are split into heads; the others are per head already."""
+    match node.stage:
+        case "key_value" | "query_key":
+            return node.inputs
+        case "query_key_value":
+            return node.inputs[:1]
+        case "score_value":
+            return node.inputs[1:]
+
+
+def _limited_numbers(node: AnyNode) -> Iterator[tuple[str, int, int, int]]:
+    """(field, value, lowest, highest) of every number that a shift, a division or an index uses."""
+    yield "value.low", node.value.low, -LARGEST_VALUE, LARGEST_VALUE
+    yield "value.high", node.value.high, -LARGEST_VALUE, LARGEST_VALUE
+    match node:
+        case Convolution() | MaxPool():
+            yield "stride", node.stride, 1, LARGEST_DIMENSION
+            yield "padding", node.padding, 0, LARGEST_DIMENSION
+        case AttentionProduct():
+            yield "heads", node.heads, 1, LARGEST_DIMENSION
+        case Lif(leak=ShiftLeak(shift=shift)):
+            yield "leak.shift", shift, 1, LARGEST_SHIFT
+        case Lif(leak=FixedLeak(multiplier=multiplier, fraction_bits=fraction_bits)):
+            yield "leak.fraction_bits", fraction_bits, 0, LARGEST_SHIFT
+            yield "leak.multiplier", multiplier, 0, 1 << fraction_bits
+        case _:
+            pass
+    if isinstance(node, MaxPool):
+        yield "kernel", node.kernel, 1, LARGEST_DIMENSION
+    if isinstance(node, Convolution | Linear | AttentionProduct):
+        yield "current_shift", node.current_shift, 0, LARGEST_SHIFT
 
 
 def _shapes(schedule: Schedule, tensors: Tensors) -> Violations:
@@ -78,6 +141,8 @@ def _shapes(schedule: Schedule, tensors: Tensors) -> Violations:
         expected = expected_shape(schedule, tensors, node)
         if expected is not None and tuple(node.shape) != expected:
             yield f"{node.name}.shape", f"found {node.shape}", f"its inputs and weights give {expected}"
+        if isinstance(node, AttentionProduct):
+            yield from _stationary_shape(schedule, node)
     head = schedule.node(schedule.output.node)
     if head.positions != 1 or head.channels != len(schedule.output.classes):
         yield (
@@ -114,6 +179,19 @@ def expected_shape(schedule: Schedule, tensors: Tensors, node: AnyNode) -> tuple
 
 def _length(tensors: Tensors, name: str) -> int:
     return int(tensors[name].shape[0]) if name in tensors else -1
+
+
+def _stationary_shape(schedule: Schedule, node: AttentionProduct) -> Violations:
+    """The operand that another attention product made must be one matrix per head of the right size."""
+    streamed, stationary = (schedule.node(name) for name in node.inputs)
+    size = streamed.channels // node.heads
+    if node.stage == "query_key_value" and stationary.shape != (node.heads, size, size):
+        yield f"{node.name}.inputs", f"{stationary.name} has shape {stationary.shape}", f"{node.heads, size, size} fits"
+    if node.stage == "score_value" and streamed.shape != (node.heads, stationary.positions, stationary.positions):
+        fits = (node.heads, stationary.positions, stationary.positions)
+        yield f"{node.name}.inputs", f"{streamed.name} has shape {streamed.shape}", f"{fits} fits"
+    if node.stage in ("key_value", "query_key") and streamed.shape != stationary.shape:
+        yield f"{node.name}.inputs", f"{stationary.name} has shape {stationary.shape}", f"{streamed.shape} fits"
 
 
 def _attention_shape(
@@ -191,6 +269,7 @@ def _tensors(schedule: Schedule, tensors: Tensors) -> Violations:
             channels = schedule.node(node.inputs[0]).channels
             yield from _tensor(tensors, node.name, "weight", node.weight, (node.channels, *node.kernel, channels), "i")
             yield from _tensor(tensors, node.name, "pad_value", node.pad_value, (channels,), "iu")
+            yield from _pad_range(schedule, tensors, node)
         if isinstance(node, Linear):
             channels = schedule.node(node.inputs[0]).channels
             yield from _tensor(tensors, node.name, "weight", node.weight, (node.channels, channels), "i")
@@ -219,6 +298,15 @@ def _weight_range(schedule: Schedule, tensors: Tensors, node: Convolution | Line
         yield f"{node.name}.weight", found, f"{schedule.hardware.widths.weight}-bit weights are {-bound} … {bound - 1}"
 
 
+def _pad_range(schedule: Schedule, tensors: Tensors, node: Convolution) -> Violations:
+    if node.pad_value is None or node.padding == 0:
+        return
+    pad, highest = tensors[node.pad_value], schedule.node(node.inputs[0]).value.high
+    if pad.min() < 0 or pad.max() > highest:
+        found = f"{node.pad_value} holds {pad.min()} … {pad.max()}"
+        yield f"{node.name}.pad_value", found, f"it stands for values 0 … {highest}; recompile"
+
+
 def _neurons(schedule: Schedule, tensors: Tensors) -> Violations:
     for node in schedule.products:
         if node.neuron is None:
@@ -232,6 +320,9 @@ def _neurons(schedule: Schedule, tensors: Tensors) -> Violations:
                 f"found {neuron.time_order}",
                 f"its product runs {node.tiling.time_order}",
             )
+        elif not set(node.steps.active) <= set(neuron.state_steps):
+            found = f"found {node.steps.active}"
+            yield f"{node.name}.steps.active", found, f"{neuron.name} only looks at steps {neuron.state_steps}"
 
 
 def _tilings(schedule: Schedule, tensors: Tensors) -> Violations:
@@ -251,7 +342,7 @@ def _tilings(schedule: Schedule, tensors: Tensors) -> Violations:
             yield f"{where}.positions_per_strip", f"found {tiling.positions_per_strip}", "give at least 1"
             continue
         cut = geometry_of.geometry(schedule, node)
-        slots = tiling.positions_per_strip * (len(cut.slot_steps) if tiling.time_order == "inner" else 1)
+        slots = tiling.positions_per_strip * (max(1, len(cut.slot_steps)) if tiling.time_order == "inner" else 1)
         if slots > array.strip_slots:
             yield f"{where}.positions_per_strip", f"needs {slots} slots", f"the array has {array.strip_slots}"
         if tiling.time_order == "outer" and node.steps.reused:
@@ -269,6 +360,7 @@ def _kind(node: AnyNode) -> str:
 INVARIANTS: tuple[Callable[[Schedule, Tensors], Violations], ...] = (
     _whole,
     _names,
+    _numbers,
     _steps,
     _lif,
     _tensors,

@@ -237,7 +237,7 @@ class FloatReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One network on one machine, in execution order."""
 
-    format: Literal["dtss-schedule/1"] = "dtss-schedule/1"
+    format: Literal["dtss-schedule/1"]
     network: str
     time_steps: int
     average_time_steps: AverageTimeSteps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -32,23 +33,40 @@ class LoadedSchedule:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary file in the same folder, then rename: the old file or the new one, never half of one."""
-    handle, temporary = -1, ""
+    """The old file or the new one, never half of one."""
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """All of these files or none: every one is on disk under a temporary name before the first is renamed."""
+    staged: dict[Path, Path] = {}
+    target = Path()
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        for target, content in contents.items():
+            _stage(target, content, staged)
+        for target, temporary in staged.items():
+            temporary.replace(target)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         reason = error.strerror or str(error)
         raise BadInputError(
-            str(path), f"cannot be written ({reason})", "nothing was changed; free space or choose another place"
+            str(target), f"cannot be written ({reason})", "nothing was changed; free space or choose another place"
         ) from None
+    finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
+
+
+def _stage(target: Path, content: bytes, staged: dict[Path, Path]) -> None:
+    """Write `content` under a temporary name beside `target`, noted in `staged` from the start."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    staged[target] = Path(name)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    staged[target].chmod(0o644)
 
 
 def encode(schedule: Schedule) -> bytes:
@@ -80,13 +98,14 @@ def _join_short_lists(text: str) -> str:
 def save(path: Path, schedule: Schedule, tensors: Mapping[str, np.ndarray]) -> Schedule:
     """Write the tensors beside `path`, bind them by hash, write schedule.json. Returns the bound schedule."""
     side_car = path.with_suffix(".safetensors")
+    if side_car == path:
+        raise BadInputError(str(path), "is the name of the schedule's tensors", "end the schedule's name in .json")
     content = safetensors.numpy.save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)})
     bound = msgspec.structs.replace(
         schedule, tensors=SideCar(file=side_car.name, sha256=hashlib.sha256(content).hexdigest())
     )
     check_schedule(bound, tensors, str(path))
-    write_atomically(side_car, content)
-    write_atomically(path, encode(bound))
+    write_together({side_car: content, path: encode(bound)})
     return bound
 
 
@@ -94,7 +113,7 @@ def load(path: Path) -> LoadedSchedule:
     """Read, verify the hash, and check every invariant of the schedule."""
     schedule = decode(_read(path, "a schedule"), str(path))
     side_car = path.parent / schedule.tensors.file
-    if Path(schedule.tensors.file).name != schedule.tensors.file:
+    if Path(schedule.tensors.file).name != schedule.tensors.file or "\0" in schedule.tensors.file:
         raise BadInputError(
             f"{path}: tensors.file", f"found {schedule.tensors.file!r}", "name a file in the schedule's own folder"
         )

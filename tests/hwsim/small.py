@@ -92,6 +92,7 @@ def nodes() -> tuple[AnyNode, ...]:
 
 def schedule(network: tuple[AnyNode, ...]) -> Schedule:
     return Schedule(
+        format="dtss-schedule/1",
         network="small",
         time_steps=2,
         average_time_steps=AverageTimeSteps(masks=1.0, pruned=1.0),

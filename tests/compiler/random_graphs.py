@@ -1,0 +1,119 @@
+"""Random networks for properties: branches, attention, both residuals, any mask, any neuron."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from dtss.compiler.frontend.builder import GraphBuilder
+from dtss.compiler.graph.ir import Convolution, FloatNeuron, Graph, Linear, MaxPool
+from dtss.compiler.schedule.format import Preprocess
+from dtss.compiler.schedule.hardware import Array, Hardware, Memory, Widths
+
+PLENTY = Memory(
+    weight_bytes=1 << 20, spike_bytes=1 << 20, membrane_bytes=1 << 20, current_bytes=1 << 20, image_bytes=1 << 20
+)
+
+neurons = st.builds(
+    FloatNeuron,
+    leak=st.sampled_from([0.0, 0.5, 0.75, 0.9, 1.0]),
+    gain=st.sampled_from([0.5, 1.0]),
+    threshold=st.sampled_from([0.25, 0.5, 1.0]),
+    comparison=st.sampled_from([">", ">="]),
+    reset=st.sampled_from(["soft", "hard"]),
+    reset_value=st.sampled_from([0.0, -0.25, 0.1]),
+    initial=st.sampled_from([0.0, -0.5, 0.75]),
+)
+
+
+@st.composite
+def hardware(draw: st.DrawFn) -> Hardware:
+    """Small arrays of odd shapes."""
+    array = Array(
+        rows=draw(st.integers(2, 20)),
+        columns=draw(st.integers(1, 9)),
+        strip_slots=draw(st.integers(1, 12)),
+        skip_group=draw(st.integers(1, 5)),
+        weight_rows_per_cycle=draw(st.integers(1, 3)),
+    )
+    return Hardware("random", "", 100.0, array, Widths(weight=8, accumulator=32, membrane=32), PLENTY)
+
+
+class _Drawer:
+    """Builds one random network, remembering which values are spikes and which are currents."""
+
+    def __init__(self, draw: st.DrawFn, time_steps: int, channels: int) -> None:
+        self.draw, self.time_steps, self.channels = draw, time_steps, channels
+        self.random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        preprocess = Preprocess(pixel_scale=1 / 16, mean=(0.25, 0.5), std=(0.5, 0.75), pixel_max=15)
+        self.builder = GraphBuilder("random", time_steps, preprocess)
+        self.count = 0
+
+    def name(self, kind: str) -> str:
+        self.count += 1
+        return f"{kind}{self.count}"
+
+    def lif(self, current: str) -> str:
+        mask = tuple(self.draw(st.lists(st.integers(0, 1), min_size=self.time_steps, max_size=self.time_steps)))
+        return self.builder.lif(self.name("lif"), current, self.draw(neurons), "mlp", mask)
+
+    def bias(self, outputs: int) -> np.ndarray | None:
+        return self.random.normal(0.1, 0.4, outputs) if self.draw(st.booleans()) else None
+
+    def convolution(self, source: str) -> str:
+        kernel, stride = self.draw(st.sampled_from([(1, 1), (3, 1), (3, 2)]))
+        inputs = self.builder.shape(source)[2]
+        weight = self.random.normal(0.1, 1.5 / np.sqrt(inputs * kernel**2), (self.channels, kernel, kernel, inputs))
+        op = Convolution(weight, self.bias(self.channels), stride, kernel // 2)
+        return self.builder.convolution(self.name("conv"), source, op)
+
+    def linear(self, source: str, outputs: int | None = None) -> str:
+        inputs, outputs = self.builder.shape(source)[2], outputs or self.channels
+        weight = self.random.normal(0.1, 1.5 / np.sqrt(inputs), (outputs, inputs))
+        return self.builder.linear(self.name("linear"), source, Linear(weight, self.bias(outputs)))
+
+    def attention(self, source: str) -> str:
+        query, key, value = (self.lif(self.linear(source)) for _ in range(3))
+        heads = self.draw(st.sampled_from([h for h in (1, 2, 3) if self.channels % h == 0]))
+        scale = self.draw(st.sampled_from([0.125, 0.5]))
+        return self.lif(self.builder.attention(self.name("attention"), query, key, value, heads, scale))
+
+    def spike_block(self, spikes: str) -> str:
+        """One more stage on spikes or counts: attention or linear, with or without a residual."""
+        branch = self.attention(spikes) if self.draw(st.booleans()) else self.lif(self.linear(spikes))
+        same = self.builder.shape(branch) == self.builder.shape(spikes)
+        return self.builder.add(self.name("add"), spikes, branch) if same and self.draw(st.booleans()) else branch
+
+    def current_block(self, current: str) -> str:
+        """Membrane residual: LIF, product, and the currents added."""
+        branch = self.linear(self.attention(self.lif(current)) if self.draw(st.booleans()) else self.lif(current))
+        return self.builder.add(self.name("add"), current, branch)
+
+
+@st.composite
+def graphs(draw: st.DrawFn, largest_steps: int = 4) -> Graph:
+    """A float graph of one to three stages on an image of two channels."""
+    drawer = _Drawer(draw, draw(st.integers(1, largest_steps)), draw(st.sampled_from([2, 4, 6])))
+    build = drawer.builder
+    current = drawer.convolution(build.image(draw(st.integers(2, 4)), draw(st.integers(2, 4)), 2))
+    if draw(st.booleans()):
+        current = build.max_pool(drawer.name("pool"), current, MaxPool(3, 2, 1))
+    if draw(st.booleans()):
+        current = drawer.linear(drawer.lif(current))
+        for _ in range(draw(st.integers(0, 2))):
+            current = drawer.current_block(current)
+        value = drawer.lif(current)
+    else:
+        value = drawer.lif(current)
+        if draw(st.booleans()):
+            value = build.max_pool(drawer.name("pool"), value, MaxPool(3, 2, 1))
+        for _ in range(draw(st.integers(0, 2))):
+            value = drawer.spike_block(value)
+    pooled = build.token_sum(drawer.name("sum"), value)
+    return build.finish(drawer.linear(pooled, outputs=3), ("a", "b", "c"))
+
+
+def random_pixels(graph: Graph, seed: int, batch: int = 2) -> np.ndarray:
+    """Pixels [B, H, W, C] within the graph's range."""
+    random = np.random.default_rng(seed)
+    return random.integers(0, graph.preprocess.pixel_max + 1, (batch, *graph.nodes[0].shape))
