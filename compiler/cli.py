@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtss.compiler.schedule.errors import EXIT_INTERNAL, EXIT_OK, BadInputError, UserError
+from dtss.compiler.schedule.command import run_command
+from dtss.compiler.schedule.errors import EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
     from dtss.compiler.frontend.source import Source
@@ -50,22 +50,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code of one run; every user error is one line on stderr."""
+    """Entry point of dtss-compile."""
     options = parser().parse_args(arguments)
-    try:
-        run(options)
-    except UserError as error:
-        print(f"dtss-compile: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the last resort: an internal bug gets its documented exit code
-        if options.debug:
-            traceback.print_exc()
-        print(f"dtss-compile: internal error: {error!r}; please report it, with --debug", file=sys.stderr)
-        return EXIT_INTERNAL
-    return EXIT_OK
+    return run_command("dtss-compile", lambda: run(options), options.debug)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Read, compile, write, report."""
     from dtss.compiler.frontend.source import read_source
     from dtss.compiler.passes.base import Target
@@ -90,6 +80,7 @@ def run(options: argparse.Namespace) -> None:
     if options.dump:
         _write_dumps(options.dump, dumps)
     _report(options, schedule)
+    return EXIT_OK
 
 
 def _refuse_impossible_outputs(options: argparse.Namespace) -> None:

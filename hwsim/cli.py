@@ -3,44 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtss.compiler.schedule.errors import EXIT_INTERNAL, EXIT_OK, UserError
+from dtss.compiler.schedule.command import run_command
+from dtss.compiler.schedule.errors import EXIT_OK
 
 if TYPE_CHECKING:
     from dtss.hwsim.simulate import Progress, Result
-
-EXIT_INTERRUPTED = 130
-EXIT_CLOSED_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of dtss-sim."""
     options = _parser().parse_args(arguments)
-    try:
-        _run(options)
-        sys.stdout.flush()
-    except UserError as error:
-        print(f"dtss-sim: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone; what Python flushes at exit must not meet the closed pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_CLOSED_PIPE
-    except Exception as error:
-        if options.debug:
-            raise
-        found = f"{type(error).__name__}: {error}"
-        print(f"dtss-sim: internal error: {found}; please report it with the output of --debug", file=sys.stderr)
-        return EXIT_INTERNAL
-    return EXIT_OK
+    return run_command("dtss-sim", lambda: _run(options), options.debug)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,7 +52,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     from dtss.compiler.schedule.io import load
     from dtss.hwsim.images import load_samples
     from dtss.hwsim.simulate import simulate
@@ -88,6 +67,7 @@ def _run(options: argparse.Namespace) -> None:
     with _progress(options.quiet) as progress:
         result = simulate(loaded, samples, technology, progress)
     _write(options, result)
+    return EXIT_OK
 
 
 def _write(options: argparse.Namespace, result: Result) -> None:

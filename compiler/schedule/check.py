@@ -80,8 +80,8 @@ def _numbers(schedule: Schedule, tensors: Tensors) -> Violations:
         if found != channels:
             yield f"preprocess.{field}", f"found {found} numbers", f"the image has {channels} channels"
     if schedule.preprocess.pixel_max != schedule.nodes[0].value.high:
-        found = f"found {schedule.preprocess.pixel_max}"
-        yield "preprocess.pixel_max", found, f"the image's values go up to {schedule.nodes[0].value.high}"
+        limit = f"the image's values go up to {schedule.nodes[0].value.high}"
+        yield "preprocess.pixel_max", f"found {schedule.preprocess.pixel_max}", limit
     for node in schedule.nodes:
         for field, value, lowest, highest in _limited_numbers(node):
             if not lowest <= value <= highest:

@@ -366,6 +366,9 @@ def test_internal_error_has_its_own_code(work: Path, capsys: Capture, monkeypatc
     monkeypatch.setattr(cli, "run", broken)
     assert main(["../small.pt", "-o", "x.json"]) == 70
     captured = capsys.readouterr()
-    assert captured.err == "dtss-compile: internal error: ZeroDivisionError('oh'); please report it, with --debug\n"
+    assert (
+        captured.err
+        == "dtss-compile: internal error: ZeroDivisionError: oh; please report it with the output of --debug\n"
+    )
     assert main(["../small.pt", "-o", "x.json", "--debug"]) == 70
     assert "Traceback (most recent call last)" in capsys.readouterr().err
