@@ -28,23 +28,30 @@ module ac_column #(
     input  wire                             bank,
     output reg  [SUM_BITS-1:0]              sum
 );
-    wire [ROWS*WEIGHT_BITS-1:0] gated_weights;
+    wire [ROWS*WEIGHT_BITS-1:0] weights;
     wire [BEATS-1:0]            write_bank_0 = write_bank ? {BEATS{1'b0}} : write_beat;
     wire [BEATS-1:0]            write_bank_1 = write_bank ? write_beat : {BEATS{1'b0}};
 
     genvar row;
     generate
         for (row = 0; row < ROWS; row = row + 1) begin : lanes
-            ac_lane #(.WEIGHT_BITS(WEIGHT_BITS)) lane (
+            weight_cell #(.WEIGHT_BITS(WEIGHT_BITS)) cell_of_row (
                 .clock(clock),
                 .write_enable({write_bank_1[row/LOAD_ROWS], write_bank_0[row/LOAD_ROWS]}),
                 .write_weight(write_weights[(row%LOAD_ROWS)*WEIGHT_BITS +: WEIGHT_BITS]),
                 .bank(bank),
-                .spike(spikes[row]),
-                .gated_weight(gated_weights[row*WEIGHT_BITS +: WEIGHT_BITS])
+                .weight(weights[row*WEIGHT_BITS +: WEIGHT_BITS])
             );
         end
     endgenerate
+
+    // The AND bank. One process for all lanes: a simulator then evaluates the tree once a word, not once a lane.
+    reg [ROWS*WEIGHT_BITS-1:0] gated_weights;
+    integer lane;
+    always @*
+        for (lane = 0; lane < ROWS; lane = lane + 1)
+            gated_weights[lane*WEIGHT_BITS +: WEIGHT_BITS] =
+                {WEIGHT_BITS{spikes[lane]}} & weights[lane*WEIGHT_BITS +: WEIGHT_BITS];
 
     wire [SUM_BITS-1:0] tree_sum;
     adder_tree #(.TERMS(ROWS), .TERM_BITS(WEIGHT_BITS)) tree (.terms(gated_weights), .sum(tree_sum));

@@ -7,10 +7,11 @@
 //   reset       in   1                            synchronous, clears
 //   clear       in   1                            every slot reads as 0 from the next cycle on
 //   accumulate  in   1                            slot `slot` += sums << plane
+//   read        in   1                            the walk reads slot `slot`
 //   slot        in   SLOT_BITS                    the row accumulated into, or read by the walk
 //   plane       in   PLANE_BITS                   bit plane of the word that gave `sums`
 //   sums        in   COLUMNS*SUM_BITS             signed sums of the array
-//   row         out  COLUMNS*ACCUMULATOR_BITS     the slot's accumulators as they are before this cycle's addition
+//   row         out  COLUMNS*ACCUMULATOR_BITS     the slot's accumulators where `read`, else 0: nothing behind it moves
 //
 // Latency: combinational read; an addition of cycle n is readable in n + 1.
 module accumulator_file #(
@@ -25,6 +26,7 @@ module accumulator_file #(
     input  wire                                reset,
     input  wire                                clear,
     input  wire                                accumulate,
+    input  wire                                read,
     input  wire [SLOT_BITS-1:0]                slot,
     input  wire [PLANE_BITS-1:0]               plane,
     input  wire [COLUMNS*SUM_BITS-1:0]         sums,
@@ -33,17 +35,20 @@ module accumulator_file #(
     reg  [SLOTS-1:0] written;
     wire             slot_written = written[slot];
 
-    genvar column, extra;
+    genvar column;
     generate
         for (column = 0; column < COLUMNS; column = column + 1) begin : columns
             reg  [ACCUMULATOR_BITS-1:0] accumulators [0:SLOTS-1];
             wire [ACCUMULATOR_BITS-1:0] held = slot_written ? accumulators[slot] : {ACCUMULATOR_BITS{1'b0}};
-            wire [ACCUMULATOR_BITS-1:0] extended;
-            // The sign is repeated bit by bit: the widths may be equal, and no bits cannot be written as a vector.
-            for (extra = 0; extra < ACCUMULATOR_BITS; extra = extra + 1) begin : extension
-                assign extended[extra] = sums[column*SUM_BITS + ((extra < SUM_BITS) ? extra : SUM_BITS - 1)];
+            assign row[column*ACCUMULATOR_BITS +: ACCUMULATOR_BITS] = read ? held : {ACCUMULATOR_BITS{1'b0}};
+
+            wire [SUM_BITS-1:0]         sum = sums[column*SUM_BITS +: SUM_BITS];
+            reg  [ACCUMULATOR_BITS-1:0] extended;
+            always @* begin
+                extended = {ACCUMULATOR_BITS{sum[SUM_BITS-1]}};
+                extended[SUM_BITS-1:0] = sum;
             end
-            assign row[column*ACCUMULATOR_BITS +: ACCUMULATOR_BITS] = held;
+
             always @(posedge clock)
                 if (accumulate)
                     accumulators[slot] <= held + (extended << plane);

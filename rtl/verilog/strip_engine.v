@@ -392,6 +392,7 @@ module strip_engine #(
         .reset(reset),
         .clear(fetching || visit_last),
         .accumulate(accumulate),
+        .read(visit && visit_has_slot),
         .slot(accumulate ? sum_slot : visit_slot),
         .plane(sum_plane),
         .sums(sums),
@@ -446,8 +447,6 @@ module strip_engine #(
     wire [COLUMNS-1:0] spikes;
     wire [COLUMNS*MEMBRANE_BITS-1:0] membranes, membrane_row;
     wire [COLUMNS*VALUE_BITS-1:0] currents;
-    wire [COLUMNS*ACCUMULATOR_BITS-1:0] walked_row =
-        visit_has_slot ? accumulator_row : {(COLUMNS*ACCUMULATOR_BITS){1'b0}};
     lif_unit #(
         .COLUMNS(COLUMNS), .ACCUMULATOR_BITS(ACCUMULATOR_BITS), .MEMBRANE_BITS(MEMBRANE_BITS),
         .VALUE_BITS(VALUE_BITS), .SHIFT_BITS(SHIFT_BITS), .FIXED_LEAK(FIXED_LEAK),
@@ -458,7 +457,7 @@ module strip_engine #(
         .first(visit_first_step),
         .from_memory(visit_read),
         .output_live(visit_output),
-        .accumulators(walked_row),
+        .accumulators(accumulator_row),
         .parameters(parameters),
         .use_parameters(reads_parameters),
         .memory_row(membrane_row),
@@ -491,7 +490,7 @@ module strip_engine #(
             walk_spikes <= spikes;
             walk_membranes <= membranes;
             walk_currents <= currents;
-            walk_accumulators <= walked_row;
+            walk_accumulators <= accumulator_row;
         end
     end
 

@@ -1,0 +1,1 @@
+"""cocotb benches and their Verilog harnesses; the modules here run inside the simulator."""

@@ -1,0 +1,169 @@
+"""dtss-rtl: Verilog of a schedule, and its verification."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dtss.compiler.schedule.errors import EXIT_CHECK_FAILED, EXIT_INTERNAL, EXIT_OK, UserError
+
+if TYPE_CHECKING:
+    from dtss.rtl.verify import Job
+
+EXIT_INTERRUPTED = 130
+EXIT_CLOSED_PIPE = 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of dtss-rtl."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"dtss-rtl: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone; what Python flushes at exit must not meet the closed pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_CLOSED_PIPE
+    except Exception as error:
+        if options.debug:
+            raise
+        found = f"{type(error).__name__}: {error}"
+        print(f"dtss-rtl: internal error: {found}; please report it with the output of --debug", file=sys.stderr)
+        return EXIT_INTERNAL
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dtss-rtl",
+        description="Write the Verilog of a compiled schedule, and hold it to the integer golden model.",
+        epilog="exit codes: 0 ok, 1 a check failed, 2 wrong usage or a missing tool, 3 bad input file, "
+        "4 the schedule does not fit the hardware, 70 bug in this tool",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_generate(commands.add_parser("generate", help="write Verilog, memory contents and configurations"))
+    _add_verify(commands.add_parser("verify", help="lint, check the structure, and simulate every layer"))
+    return parser
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Write Verilog, memory contents and layer configurations of a schedule."
+    parser.add_argument("schedule", type=Path, metavar="SCHEDULE", help="schedule.json, written by dtss-compile")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write, as a whole")
+    _add_common(parser, _generate)
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Lint the Verilog, check its structure, run the unit benches, and run every layer on real images: every "
+        "accumulator, current, membrane and spike must equal the interpreter's, every counter dtss-sim's."
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder written by `dtss-rtl generate`")
+    parser.add_argument(
+        "--simulator", choices=("verilator", "icarus", "both"), default="verilator", help="default: %(default)s"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--images", type=_positive, default=1, metavar="N", help="the first N sample images (default: 1)"
+    )
+    which.add_argument("--image", type=_index, metavar="INDEX", help="one sample image")
+    parser.add_argument(
+        "--seed", type=_index, default=0, metavar="N", help="of the unit benches (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="where builds, traces and logs go (default: DIR/verify)"
+    )
+    _add_common(parser, _verify)
+
+
+def _add_common(parser: argparse.ArgumentParser, run: object) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
+    parser.set_defaults(run=run)
+
+
+def _positive(text: str) -> int:
+    if _index(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _index(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _generate(options: argparse.Namespace) -> int:
+    from dtss.compiler.schedule.io import load
+    from dtss.rtl.generate import generate
+    from dtss.rtl.report import print_generated
+
+    manifest = generate(load(options.schedule), options.output)
+    if options.json:
+        _print_json({"folder": str(options.output), "layers": len(manifest.layers), "files": len(manifest.files)})
+    elif not options.quiet:
+        print_generated(manifest, options.output)
+    return EXIT_OK
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from dtss.rtl.simulators import require_package
+
+    require_package("pyverilog")  # an optional dependency, which the next imports need
+    from dtss.rtl.report import print_report, report_object
+    from dtss.rtl.verify import verify
+
+    quiet = options.quiet or options.json or not sys.stderr.isatty()
+    report = verify(_job(options), _ignore if quiet else _say)
+    if options.json:
+        _print_json(report_object(report))
+    elif not options.quiet:
+        print_report(report)
+    for name in report.changed_files:
+        print(f"dtss-rtl: warning: {options.folder / name} is not as it was generated", file=sys.stderr)
+    return EXIT_OK if report.passed else EXIT_CHECK_FAILED
+
+
+def _job(options: argparse.Namespace) -> Job:
+    from dtss.rtl.generate import WORK
+    from dtss.rtl.simulators import SIMULATORS
+    from dtss.rtl.verify import Job, counts_of_dtss_sim
+
+    images = range(options.images) if options.image is None else (options.image,)
+    return Job(
+        folder=options.folder.resolve(),
+        work=(options.work or options.folder / WORK).resolve(),
+        simulators=SIMULATORS if options.simulator == "both" else (options.simulator,),
+        images=tuple(images),
+        seed=options.seed,
+        counts_of=counts_of_dtss_sim,
+    )
+
+
+def _print_json(result: object) -> None:
+    import msgspec
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(result, order="sorted"), indent=2).decode() + "\n")
+
+
+def _say(message: str) -> None:
+    print(f"dtss-rtl: {message} …", file=sys.stderr)
+
+
+def _ignore(message: str) -> None:
+    """Nobody watches."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""The digits network of the demo, every layer, both time orders, both simulators, through the command line."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dtss.compiler.schedule.format import TimeOrder
+from dtss.rtl.cli import main
+
+pytestmark = pytest.mark.rtl
+
+
+@pytest.mark.parametrize("order", ["inner", "outer"])
+def test_the_rtl_of_the_digits_network_equals_interpreter_and_simulator(
+    order: TimeOrder, digits: Callable[[TimeOrder], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "rtl"
+    assert main(["generate", str(digits(order)), "-o", str(folder), "--quiet"]) == 0
+    code = main(["verify", str(folder), "--simulator", "both", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert [item for layer in report["layers"] for item in layer["mismatches"]] == []
+    assert report["lint"] == report["structure"] == report["changed_files"] == []
+    assert [bench["passed"] for bench in report["benches"]] == [True] * 4
+    assert report["passed"]
+    assert code == 0
+    assert len(report["layers"]) == 2 * 20
+    assert all(layer["cycles_rtl"] == layer["cycles_simulated"] > 0 for layer in report["layers"])
+    assert all(layer["compared"]["counters"] == 24 for layer in report["layers"])
+
+
+def test_verify_prints_a_table_and_fails_on_a_seeded_bug(
+    small_schedule: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "rtl"
+    assert main(["generate", str(small_schedule()), "-o", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{folder}: 22 Verilog modules, memories of 10 layers\n"
+    skipper = folder / "rtl" / "zero_skipper.v"
+    skipper.write_text(skipper.read_text().replace("issued <= issued | lowest;", "issued <= issued | lowest << 1;"))
+    assert main(["verify", str(folder), "--simulator", "icarus"]) == 1
+    printed = capsys.readouterr()
+    assert "small: RTL against golden model" in printed.out
+    assert "stem.conv" in printed.out
+    assert "checks failed" in printed.out
+    assert f"{skipper} is not as it was generated" in printed.err
+
+
+def test_help_is_fast_and_imports_no_numpy() -> None:
+    code = "import sys; from dtss.rtl import cli; cli._parser().format_help(); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        ([], 2),
+        (["generate"], 2),
+        (["verify", ".", "--images", "0"], 2),
+        (["verify", ".", "--image", "x"], 2),
+    ],
+)
+def test_usage(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == code
+    assert capsys.readouterr().err or code == 0
+
+
+def test_input_errors_have_their_exit_code(
+    small_schedule: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", str(tmp_path / "none.json"), "-o", str(tmp_path / "out")]) == 3
+    assert capsys.readouterr().err.startswith(
+        f"dtss-rtl: error: {tmp_path / 'none.json'}: cannot be read as a schedule"
+    )
+    assert main(["verify", str(tmp_path)]) == 3
+    assert "give a folder written by `dtss-rtl generate`" in capsys.readouterr().err
+    main(["generate", str(small_schedule()), "-o", str(tmp_path / "out"), "--quiet"])
+    assert main(["verify", str(tmp_path / "out"), "--image", "2"]) == 3
+    assert "image 2 of 2; choose images 0 to 1" in capsys.readouterr().err
+
+
+def test_a_missing_simulator_is_said(
+    small_schedule: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    main(["generate", str(small_schedule()), "-o", str(tmp_path / "out"), "--quiet"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("dtss.rtl.verify.lint", lambda sources, top: [])
+    assert main(["verify", str(tmp_path / "out"), "--simulator", "icarus"]) == 2
+    assert capsys.readouterr().err == (
+        "dtss-rtl: error: iverilog: is not on PATH; "
+        "install it (Debian: apt install iverilog), or choose --simulator verilator\n"
+    )
