@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtss.compiler.schedule.errors import EXIT_CHECK_FAILED, EXIT_INTERNAL, EXIT_OK, UserError
+from dtss.compiler.schedule.command import run_command
+from dtss.compiler.schedule.errors import EXIT_CHECK_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
     from dtss.rtl.verify import Job
-
-EXIT_INTERRUPTED = 130
-EXIT_CLOSED_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of dtss-rtl."""
     options = _parser().parse_args(arguments)
-    try:
-        code: int = options.run(options)
-        sys.stdout.flush()
-    except UserError as error:
-        print(f"dtss-rtl: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone; what Python flushes at exit must not meet the closed pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_CLOSED_PIPE
-    except Exception as error:
-        if options.debug:
-            raise
-        found = f"{type(error).__name__}: {error}"
-        print(f"dtss-rtl: internal error: {found}; please report it with the output of --debug", file=sys.stderr)
-        return EXIT_INTERNAL
-    return code
+    return run_command("dtss-rtl", lambda: options.run(options), options.debug)
 
 
 def _parser() -> argparse.ArgumentParser:
