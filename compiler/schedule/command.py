@@ -27,7 +27,7 @@ def run_command(program: str, run: Callable[[], int], debug: bool) -> int:
         # The reader has gone; what Python flushes at exit must not meet the closed pipe again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_CLOSED_PIPE
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug of ours gets its documented exit code
         if debug:
             traceback.print_exc()
         found = f"{type(error).__name__}: {error}"
