@@ -5,8 +5,6 @@ from setuptools import find_packages, setup
 FOLDERS = ("compiler", "hwsim", "models", "rtl")
 
 setup(
-    packages=[
-        f"dtss.{name}" for folder in FOLDERS for name in find_packages(include=[folder, f"{folder}.*"])
-    ],
+    packages=[f"dtss.{name}" for folder in FOLDERS for name in find_packages(include=[folder, f"{folder}.*"])],
     package_dir={f"dtss.{folder}": folder for folder in FOLDERS},
 )
