@@ -29,7 +29,7 @@ small on bench-16x16 (16 × 16 array, 200 MHz), 45nm energies, 2 images (stored)
 
 layer     group  steps  spikes  cycles  accumulates     rate  compute nJ  memory nJ
 image     mlp    ▮=                  0                           < 0.001      0.745
-hidden    mlp    ▮·     ▮0          12           15  12.50 %       0.002      0.740
+hidden    mlp    ▮·     ▮0          12           15  12.50 %       0.002      0.741
 sum              ▮0                  2                           < 0.001      0.020
 head             ▮▯                  7            2              < 0.001      1.003
 an image                            20           17                0.003      2.508
