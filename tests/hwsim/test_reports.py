@@ -32,7 +32,7 @@ image     mlp    ▮=                  0                           < 0.001      
 hidden    mlp    ▮·     ▮0          12           15  12.50 %       0.002      0.741
 sum              ▮0                  2                           < 0.001      0.020
 head             ▮▯                  7            2              < 0.001      1.003
-an image                            20           17                0.003      2.508
+an image                            20           17                0.003      2.509
 ▮ computed   ▯ bias only: the input is zero   = reused: the same as before   0 known to be zero   · not needed
 """
 
