@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
         reference=source.reference(),
     )
     schedule = io.save(options.output, compiled.schedule, compiled.tensors | source.sample_tensors())
+    _warn_of_gaps(schedule)
     if options.onnx:
         _export(source, target, options.onnx)
     if options.dump:
@@ -117,6 +118,18 @@ def _export(source: Source, target: Target, path: Path) -> None:
     from dtss.compiler.export_onnx import export_onnx
 
     export_onnx(source.graph, target, path)
+
+
+def _warn_of_gaps(schedule: Schedule) -> None:
+    """A mask that is no prefix is legal, but training with non-negative scores never makes one."""
+    for node in schedule.lif_nodes:
+        if node.mask_steps != tuple(range(len(node.mask_steps))):
+            kept = ", ".join(map(str, node.mask_steps))
+            print(
+                f"dtss-compile: warning: {node.name}: its mask keeps steps {kept}, which is no prefix 1…10…0; "
+                "compiled as it is, and the state is updated through the gaps",
+                file=sys.stderr,
+            )
 
 
 def _report(options: argparse.Namespace, schedule: Schedule) -> None:

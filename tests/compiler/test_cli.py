@@ -102,6 +102,25 @@ def test_onnx_is_written_beside(work: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (work / "small.onnx").read_bytes() == b"digits"
 
 
+def test_mask_with_a_gap_is_compiled_with_a_warning(work: Path, capsys: Capture) -> None:
+    """TP = (1, −1, 1, ½) gives TS = (1½, ½, 1½, ½): steps 0 and 2."""
+    import torch
+
+    scores = "stem.0.lif.mask.score"
+    gap = rewritten(
+        Path("../small.pt"),
+        "gap.pt",
+        lambda payload: payload["state_dict"][scores].copy_(torch.tensor([1.0, -1.0, 1.0, 0.5])),
+    )
+    assert main([str(gap), "-o", "gap.json", "--quiet"]) == 0
+    assert capsys.readouterr().err == (
+        "dtss-compile: warning: stem.0.lif: its mask keeps steps 0, 2, which is no prefix 1…10…0; "
+        "compiled as it is, and the state is updated through the gaps\n"
+    )
+    lif = io.load(work / "gap.json").schedule.lif_nodes[0]
+    assert (lif.mask_steps, lif.steps.active, lif.state_steps) == ((0, 2), (0, 2), (0, 1, 2))
+
+
 def test_optional_passes_are_those_of_the_pipeline() -> None:
     assert optional_passes() == OPTIONAL_PASSES
 
