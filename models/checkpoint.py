@@ -2,7 +2,7 @@
 
 {"format": "dtss-checkpoint/1",
  "config":      SpikformerConfig as a plain dict,
- "state_dict":  name -> tensor,
+ "state_dict":  name -> tensor; float16 where float32 is expected is widened on reading,
  "preprocess":  Preprocess as a plain dict,
  "samples":     {"images": uint8 [B, H, W, C], "labels": int64 [B]}, images that training never saw,
  "classes":     list of K names,
@@ -10,20 +10,21 @@
 """
 
 import dataclasses
-import os
 import pickle
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import torch
 from torch import Tensor
 
+from dtss.models.atomic import write_atomically
 from dtss.models.data import LabelledImages, Preprocess
+from dtss.models.network import Network, network_of
 from dtss.models.spikformer import Spikformer, SpikformerConfig
 
 FORMAT = "dtss-checkpoint/1"
@@ -53,25 +54,51 @@ class Checkpoint:
     training: Mapping[str, Any]
 
     def build_model(self) -> Spikformer:
-        """The network with these weights, in evaluation mode."""
+        """The spiking network with these weights, in evaluation mode; a non-spiking one is refused."""
+        if not self.config.spiking:
+            raise CheckpointError(
+                "no spiking network",
+                f"config {self.config.name!r}",
+                "a non-spiking ViT, a baseline for accuracies",
+                "train one with --model dtss or --model plain",
+            )
         model = Spikformer(self.config)
         model.load_state_dict(dict(self.state_dict))
         return model.eval()
 
+    def build_network(self) -> Network:
+        """The network with these weights, spiking or not, in evaluation mode."""
+        model = network_of(self.config)
+        model.load_state_dict(dict(self.state_dict))
+        return model.eval()
 
-def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes the checkpoint whole or not at all; refuses, as `load` would, one that cannot be used."""
+
+def stored_halved(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `save` keeps with `half`: matrices and kernels as float16; all else, mask scores above all, as it is."""
+    return {name: tensor.half() if tensor.dim() >= 2 else tensor for name, tensor in state_dict.items()}
+
+
+def restored(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """float16 back to float32, exactly."""
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in state_dict.items()}
+
+
+def save(checkpoint: Checkpoint, path: Path, *, half: bool = False) -> None:
+    """Writes the checkpoint whole or not at all; refuses, as `load` would, one that cannot be used.
+
+    half  stores matrices and kernels in half the bytes, rounded to float16; `load` widens them again.
+    """
     _check(checkpoint, str(path))
     payload = {
         "format": FORMAT,
         "config": msgspec.to_builtins(checkpoint.config),
-        "state_dict": dict(checkpoint.state_dict),
+        "state_dict": stored_halved(checkpoint.state_dict) if half else dict(checkpoint.state_dict),
         "preprocess": msgspec.to_builtins(checkpoint.preprocess),
         "samples": {"images": checkpoint.samples.images, "labels": checkpoint.samples.labels},
         "classes": list(checkpoint.classes),
         "training": dict(checkpoint.training),
     }
-    _write_atomically(path, lambda file: torch.save(payload, file))
+    write_atomically(path, lambda file: torch.save(payload, file))
 
 
 def load(path: Path) -> Checkpoint:
@@ -88,7 +115,7 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError("wrong sections", where, _outline(payload), f"expected {', '.join(sorted(SECTIONS))}")
     checkpoint = Checkpoint(
         config=_plain(payload["config"], SpikformerConfig, f"{where}: config"),
-        state_dict=_tensors(payload["state_dict"], f"{where}: state_dict"),
+        state_dict=restored(_tensors(payload["state_dict"], f"{where}: state_dict")),
         preprocess=_plain(payload["preprocess"], Preprocess, f"{where}: preprocess"),
         samples=LabelledImages(**_tensors(payload["samples"], f"{where}: samples", ("images", "labels"))),
         classes=_plain(payload["classes"], tuple[str, ...], f"{where}: classes"),
@@ -197,7 +224,7 @@ def _check(checkpoint: Checkpoint, where: str) -> None:
 
 def _check_state(checkpoint: Checkpoint, where: str) -> None:
     with torch.device("meta"):
-        expected = Spikformer(checkpoint.config).state_dict()
+        expected = network_of(checkpoint.config).state_dict()
     state = checkpoint.state_dict
     missing = [name for name in expected if name not in state]
     if missing:
@@ -268,25 +295,3 @@ def _listed(names: list[str], shown: int = 3) -> str:
     """The first few names, and how many more."""
     rest = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """A reader sees the old file or the whole new one, also after a crash: temporary file, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
