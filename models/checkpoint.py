@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dtss.models.atomic import write_atomically
 from dtss.models.data import LabelledImages, Preprocess
+from dtss.models.errors import InputError
 from dtss.models.network import Network, network_of
 from dtss.models.spikformer import Spikformer, SpikformerConfig
 
@@ -34,12 +35,8 @@ RETRAIN = "train it again with dtss-train"
 Plain = TypeVar("Plain")
 
 
-class CheckpointError(Exception):
-    """A checkpoint that cannot be used: `what` is wrong, `where` in it, what was `found`, a `hint`."""
-
-    def __init__(self, what: str, where: str, found: str, hint: str) -> None:
-        super().__init__(f"{where}: {what}: found {found}; {hint}")
-        self.what, self.where, self.found, self.hint = what, where, found, hint
+class CheckpointError(InputError):
+    """A checkpoint that cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,14 +10,11 @@ import torch
 from torch import Tensor
 
 from dtss.models.augmentation import Augmentation
+from dtss.models.errors import InputError
 
 
-class DataError(Exception):
-    """Files of a data set that cannot be used: `what` is wrong, `where`, what was `found`, a `hint`."""
-
-    def __init__(self, what: str, where: str, found: str, hint: str) -> None:
-        super().__init__(f"{where}: {what}: found {found}; {hint}")
-        self.what, self.where, self.found, self.hint = what, where, found, hint
+class DataError(InputError):
+    """Files of a data set that cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)

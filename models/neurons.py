@@ -99,11 +99,17 @@ class _RunSteps(torch.autograd.Function):
         from dtss.models import lif_kernel  # noqa: PLC0415  # numba compiles it, and only training needs it
 
         flat = current.detach().contiguous().flatten(1).numpy()
-        numbers = np.float32([spec.leak, spec.gain, spec.threshold])
-        ends = np.float32([spec.reset_value, spec.initial])
-        rules = spec.comparison == ">=", spec.reset == "soft"
-        spikes, membranes = lif_kernel.forward(flat, *numbers, *rules, *ends)
-        ctx.membranes, ctx.arguments = membranes, (*numbers, *rules, np.float32(peak / spec.threshold))
+        ctx.rules = lif_kernel.Rules(
+            leak=np.float32(spec.leak),
+            gain=np.float32(spec.gain),
+            threshold=np.float32(spec.threshold),
+            ties_fire=spec.comparison == ">=",
+            soft=spec.reset == "soft",
+            reset_value=np.float32(spec.reset_value),
+            initial=np.float32(spec.initial),
+            peak=np.float32(peak / spec.threshold),
+        )
+        spikes, ctx.membranes = lif_kernel.forward(flat, ctx.rules)
         return torch.from_numpy(spikes).view(current.shape)
 
     @staticmethod
@@ -111,7 +117,7 @@ class _RunSteps(torch.autograd.Function):
         from dtss.models import lif_kernel  # noqa: PLC0415  # as above
 
         flat = grad_outputs[0].contiguous().flatten(1).numpy()
-        grad = lif_kernel.backward(flat, ctx.membranes, *ctx.arguments)
+        grad = lif_kernel.backward(flat, ctx.membranes, ctx.rules)
         return torch.from_numpy(grad).view(grad_outputs[0].shape), None, None
 
 

@@ -64,17 +64,19 @@ class Recipe:
             raise ValueError(f"seed is {self.seed}; give a whole number from 0 to 2**63 - 1")
         if self.batch_size < 2:
             raise ValueError("batch_size is 1, but BatchNorm needs 2 images or more to train")
+        self._check_parts()
+        for name, choices in (("temporal_loss", ("mean", "tet")), ("amp", ("off", "bf16", "fp16"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}")
+        if self.minutes is not None and not 0.0 < self.minutes < float("inf"):
+            raise ValueError(f"minutes is {self.minutes}; give a positive finite number")
+
+    def _check_parts(self) -> None:
         if self.batch_size % self.accumulate or self.batch_size < 2 * self.accumulate:
             raise ValueError(
                 f"accumulate is {self.accumulate}; give a divisor of batch_size {self.batch_size} that leaves each "
                 f"part 2 images or more"
             )
-        if self.minutes is not None and not 0.0 < self.minutes < float("inf"):
-            raise ValueError(f"minutes is {self.minutes}; give a positive finite number")
-        if self.temporal_loss not in ("mean", "tet"):
-            raise ValueError(f"temporal_loss is {self.temporal_loss!r}; choose 'mean' or 'tet'")
-        if self.amp not in ("off", "bf16", "fp16"):
-            raise ValueError(f"amp is {self.amp!r}; choose 'off', 'bf16' or 'fp16'")
 
 
 RECIPES: Mapping[str, Recipe] = {

@@ -1,4 +1,4 @@
-"""A training run with its files: checkpoints after every epoch, the log, and the state that a killed run resumes from."""
+"""A training run with its files: checkpoints after every epoch, the log, the state from which a killed run resumes."""
 
 import copy
 import dataclasses
@@ -12,7 +12,7 @@ import msgspec
 import torch
 
 from dtss.models.checkpoint import Checkpoint, load, restored, save, stored_halved
-from dtss.models.data import DataSet, LabelledImages, Split, balanced_samples, evenly_limited
+from dtss.models.data import DataError, DataSet, LabelledImages, Split, balanced_samples, evenly_limited
 from dtss.models.data_sets import DATA_SETS
 from dtss.models.network import Network
 from dtss.models.recipes import Recipe
@@ -68,6 +68,14 @@ class Observer:
 def best_path(output: Path) -> Path:
     """Where the checkpoint of the best epoch lies: best on the held-out images, so its accuracy flatters."""
     return output.with_name(f"{output.stem}.best{output.suffix}")
+
+
+def check_device(name: str) -> None:
+    """Refuses, with a ValueError, a device that torch cannot compute on."""
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}; choose cpu, or leave it out") from error
 
 
 def finished_checkpoint(output: Path) -> Checkpoint | None:
@@ -170,10 +178,13 @@ def _matching(config: SpikformerConfig, split: Split, data_set: str) -> Spikform
     images = split.test.select(torch.tensor([0])).images
     height, width, channels = images.shape[1:]
     if (height, width, channels) != (*config.image_size, config.in_channels):
-        size, wide = config.image_size
-        raise ValueError(
-            f"{config.name}: the network reads {size}×{wide} pixels of {config.in_channels} channels, but {data_set} has "
-            f"{height}×{width} of {channels}; change image_size and in_channels in a TOML file, or choose another"
+        (rows, columns), wide = config.image_size, config.in_channels
+        raise DataError(
+            "wrong images",
+            f"data set {data_set}",
+            f"{height}×{width} pixels of {channels} channels",
+            f"{config.name} reads {rows}×{columns} of {wide}; change image_size and in_channels in a TOML file, or "
+            f"choose another configuration",
         )
     return dataclasses.replace(config, classes=len(split.classes))
 

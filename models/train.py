@@ -62,7 +62,7 @@ class Trainer:
         self.model: Network = network_of(self.config).train().to(self.device)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.optimizer = build_optimizer(self.model, recipe)
-        self.scaler = torch.amp.GradScaler(self.device, enabled=recipe.amp == "fp16")
+        self.scaler = torch.amp.GradScaler(torch.device(self.device).type, enabled=recipe.amp == "fp16")
         self.images = len(self.split.train.labels)
         self.batches_per_epoch = max(1, self.images // recipe.batch_size)
         self.epoch, self.batches, self.updates = 0, 0, 0
@@ -171,7 +171,7 @@ class Trainer:
     def _backward(self, inputs: Tensor, labels: Tensor, parts: int) -> tuple[float, float, int]:
         """Adds this part's share of ∂L to the gradients; its share of L and of the mask loss, and its right answers."""
         amp = self.recipe.amp
-        with torch.autocast(self.device, AUTOCAST[amp], enabled=amp != "off"):
+        with torch.autocast(torch.device(self.device).type, AUTOCAST[amp], enabled=amp != "off"):
             logits_per_step = self.model(inputs)
         logits_per_step = logits_per_step.float()
         of_masks = mask_loss(self.model, self.recipe.mask_groups, self._mask_weight())

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib.util
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,18 +52,22 @@ def _short(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
+def check_tensorboard(folder: Path) -> None:
+    """Refuses, with a ValueError, where the package `tensorboard` is missing."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ValueError(
+            f"--tensorboard {folder}: the package tensorboard is not installed; install it (pip install tensorboard) "
+            f"or leave the option out: the CSV holds the same numbers"
+        )
+
+
 class TensorBoardLog:
-    """One scalar for each column, by epoch; refuses to start where the package `tensorboard` is missing."""
+    """One scalar for each column, by epoch."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # optional
-        except ImportError as error:
-            raise ValueError(
-                f"--tensorboard {folder}: the package tensorboard is not installed; "
-                f"install it (pip install tensorboard) or leave the option out: the CSV holds the same numbers"
-            ) from error
-        self._writer: Any = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # fails without the optional package
+
+        self._writer: Any = SummaryWriter(str(folder))
 
     def add(self, row: LogRow) -> None:
         for name in COLUMNS[1:]:
