@@ -99,7 +99,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "mnist-small": Recipe(
         data_set="mnist",
-        epochs=5,
+        epochs=6,
         seed=0,
         learning_rate=3e-3,
         score_rate_share=0.05,
