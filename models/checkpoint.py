@@ -12,6 +12,7 @@
 import dataclasses
 import pickle
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -31,6 +32,17 @@ from dtss.models.spikformer import Spikformer, SpikformerConfig
 FORMAT = "dtss-checkpoint/1"
 SECTIONS = ("format", "config", "state_dict", "preprocess", "samples", "classes", "training")
 RETRAIN = "train it again with dtss-train"
+# what zipfile raises on an archive with changed bytes
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 Plain = TypeVar("Plain")
 
@@ -85,11 +97,12 @@ def save(checkpoint: Checkpoint, path: Path, *, half: bool = False) -> None:
 
     half  stores matrices and kernels in half the bytes, rounded to float16; `load` widens them again.
     """
-    _check(checkpoint, str(path))
+    state_dict = stored_halved(checkpoint.state_dict) if half else dict(checkpoint.state_dict)
+    _check(dataclasses.replace(checkpoint, state_dict=restored(state_dict)), str(path))
     payload = {
         "format": FORMAT,
         "config": msgspec.to_builtins(checkpoint.config),
-        "state_dict": stored_halved(checkpoint.state_dict) if half else dict(checkpoint.state_dict),
+        "state_dict": state_dict,
         "preprocess": msgspec.to_builtins(checkpoint.preprocess),
         "samples": {"images": checkpoint.samples.images, "labels": checkpoint.samples.labels},
         "classes": list(checkpoint.classes),
@@ -161,7 +174,7 @@ def _damaged_member(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             name = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except DAMAGE as error:
         return f"{type(error).__name__}: {error}"
     return None if name is None else f"a wrong checksum of {name}"
 

@@ -98,7 +98,7 @@ class _RunSteps(torch.autograd.Function):
     def forward(ctx: Any, current: Tensor, spec: NeuronSpec, peak: float) -> Tensor:
         from dtss.models import lif_kernel  # noqa: PLC0415  # numba compiles it, and only training needs it
 
-        flat = current.detach().contiguous().flatten(1).numpy()
+        flat = current.detach().reshape(current.shape[0], -1).contiguous().numpy()
         ctx.rules = lif_kernel.Rules(
             leak=np.float32(spec.leak),
             gain=np.float32(spec.gain),
@@ -116,7 +116,7 @@ class _RunSteps(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         from dtss.models import lif_kernel  # noqa: PLC0415  # as above
 
-        flat = grad_outputs[0].contiguous().flatten(1).numpy()
+        flat = grad_outputs[0].reshape(len(ctx.membranes), -1).contiguous().numpy()
         grad = lif_kernel.backward(flat, ctx.membranes, ctx.rules)
         return torch.from_numpy(grad).view(grad_outputs[0].shape), None, None
 
