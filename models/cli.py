@@ -168,7 +168,7 @@ def _train(parser: argparse.ArgumentParser, options: argparse.Namespace, argumen
     started = time.monotonic()
     try:
         job = _job(parser, options, arguments)
-        checkpoint = finished_checkpoint(output) if job.resume else None
+        checkpoint = finished_checkpoint(job)
         if checkpoint is None:
             keep_freed_memory()
             with _progress(hidden=options.quiet or options.json) as observer:

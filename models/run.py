@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import torch
 
-from dtss.models.checkpoint import Checkpoint, load, restored, save, stored_halved
+from dtss.models.checkpoint import Checkpoint, CheckpointError, load, restored, save, stored_halved
 from dtss.models.data import DataError, DataSet, LabelledImages, Split, balanced_samples, evenly_limited
 from dtss.models.data_sets import DATA_SETS
 from dtss.models.network import Network
@@ -78,12 +78,23 @@ def check_device(name: str) -> None:
         raise ValueError(f"--device {name}: {str(error).splitlines()[0]}; choose cpu, or leave it out") from error
 
 
-def finished_checkpoint(output: Path) -> Checkpoint | None:
-    """The checkpoint of a run that has come to its end, if that is what `output` is."""
-    if not output.is_file() or state_path(output).exists():
+def finished_checkpoint(job: Job) -> Checkpoint | None:
+    """The checkpoint of this very run, if it has come to its end; None if there is something left to train."""
+    if not job.resume or not job.output.is_file() or state_path(job.output).exists():
         return None
-    checkpoint = load(output)
-    return checkpoint if checkpoint.training.get("finished") else None
+    checkpoint = load(job.output)
+    if not checkpoint.training.get("finished"):
+        return None
+    recipe = checkpoint.training["recipe"]
+    changed = sorted(name for name, value in _plain_recipe(job.recipe).items() if recipe.get(name) != value)
+    if changed:
+        raise CheckpointError(
+            f"a finished run with another {changed[0]}",
+            str(job.output),
+            f"{recipe.get(changed[0])!r} there and {getattr(job.recipe, changed[0])!r} now",
+            "give another -o, or leave --resume out to train again",
+        )
+    return checkpoint
 
 
 def run_job(job: Job, observer: Observer) -> Checkpoint:

@@ -134,7 +134,7 @@ CONFIGS: Mapping[str, SpikformerConfig] = {
             heads=6,
             mlp_ratio=2,
             time_steps=4,
-            initial_steps=2,
+            initial_steps=4,
             stem_channels=(16, 48, 96),
             stem_pools=(True, True, True),
         ),

@@ -139,12 +139,18 @@ def test_an_unfinished_run_is_neither_overwritten_nor_mixed_up(
     assert capsys.readouterr().err.startswith(f"dtss-train: {output}.training: no state of a run: found ")
 
 
-def test_resuming_a_finished_run_does_nothing(settings: Path, tmp_path: Path) -> None:
+def test_resuming_a_finished_run_does_nothing(
+    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "x.pt"
     assert main(command(settings, output, "--epochs", "1", "--resume")) == 0  # nothing to resume: starts
     written = output.stat().st_mtime_ns
     assert main(command(settings, output, "--epochs", "1", "--resume")) == 0
     assert output.stat().st_mtime_ns == written
+    assert refused(capsys, *command(settings, output, "--epochs", "2", "--resume")) == (
+        f"3: dtss-train: {output}: a finished run with another epochs: found 1 there and 2 now; "
+        "give another -o, or leave --resume out to train again"
+    )
 
 
 @pytest.mark.parametrize("model", ["plain", "vit"])

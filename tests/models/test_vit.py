@@ -1,10 +1,12 @@
 """The non-spiking ViT has the Spikformer's shape, and its attention is the textbook's."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
+from dtss.models.checkpoint import Checkpoint, save
 from dtss.models.network import network_of
 from dtss.models.spikformer import CONFIGS, Spikformer
 from dtss.models.vit import SoftmaxAttention, Vit
@@ -43,3 +45,16 @@ def test_every_weight_learns_and_one_pass_is_one_step() -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and bool(torch.isfinite(parameter.grad).all()), name
     assert (model.masks, model.lif_layers(), model.average_time_steps) == ({}, {}, 1.0)
+
+
+def test_the_compiler_says_why_it_takes_none(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    from dtss.compiler.frontend.dtss import read
+    from dtss.compiler.schedule.errors import UnsupportedError
+
+    config = dataclasses.replace(checkpoint.config, masked=False, spiking=False)
+    save(dataclasses.replace(checkpoint, config=config, state_dict=Vit(config).state_dict()), tmp_path / "vit.pt")
+    with pytest.raises(UnsupportedError) as error:
+        read(tmp_path / "vit.pt")
+    assert str(error.value) == (
+        f"{tmp_path}/vit.pt: a non-spiking ViT has no spikes to schedule; train with --model dtss or --model plain"
+    )
