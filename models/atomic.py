@@ -20,6 +20,13 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Deletes what a process that was killed while writing `path` has left beside it."""
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        if temporary.suffix[1:].isdecimal():
+            temporary.unlink(missing_ok=True)
+
+
 def _sync_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

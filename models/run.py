@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import torch
 
+from dtss.models.atomic import remove_leftovers
 from dtss.models.checkpoint import Checkpoint, CheckpointError, load, restored, save, stored_halved
 from dtss.models.data import DataError, DataSet, LabelledImages, Split, balanced_samples, evenly_limited
 from dtss.models.data_sets import DATA_SETS
@@ -128,7 +129,10 @@ class _Run:
         self.saved_at = time.monotonic()
 
     def resume(self) -> None:
-        state = load_state(state_path(self.job.output), self.job.fingerprint)
+        output = self.job.output
+        for path in (output, best_path(output), csv_path(output), state_path(output)):
+            remove_leftovers(path)
+        state = load_state(state_path(output), self.job.fingerprint)
         self.rows = [LogRow(**row) for row in state.rows]  # type: ignore[arg-type]  # all numbers
         self.trainer.restore(state)
 

@@ -95,6 +95,7 @@ def test_a_killed_run_ends_with_the_same_weights(settings: Path, tmp_path: Path)
     whole, broken = tmp_path / "whole.pt", tmp_path / "broken.pt"
     assert main(command(settings, whole)) == 0
     assert 0 < killed(settings, broken, epochs=1) < 60
+    (tmp_path / ".broken.pt.training.12345").write_text("half of a state")
     assert main(command(settings, broken, "--resume")) == 0
     expected, resumed = load(whole), load(broken)
     assert list(expected.state_dict) == list(resumed.state_dict)
@@ -105,7 +106,8 @@ def test_a_killed_run_ends_with_the_same_weights(settings: Path, tmp_path: Path)
     timeless = [name for name in COLUMNS if name not in ("images_per_second", "elapsed_s")]
     for before, after in zip(rows(whole), rows(broken), strict=True):
         assert [before[name] for name in timeless] == [after[name] for name in timeless]
-    assert not state_path(broken).exists()
+    assert sorted(path.name for path in tmp_path.glob("*broken*")) == ["broken.best.pt", "broken.csv", "broken.pt"]
+    assert not list(tmp_path.glob(".broken*"))
     assert load(best_path(whole)).training["epochs"] == load(best_path(broken)).training["epochs"]
 
 
