@@ -2,7 +2,7 @@
 
 {"format": "dtss-checkpoint/1",
  "config":      SpikformerConfig as a plain dict,
- "state_dict":  name -> tensor,
+ "state_dict":  name -> tensor; float16 where float32 is expected is widened on reading,
  "preprocess":  Preprocess as a plain dict,
  "samples":     {"images": uint8 [B, H, W, C], "labels": int64 [B]}, images that training never saw,
  "classes":     list of K names,
@@ -10,35 +10,45 @@
 """
 
 import dataclasses
-import os
 import pickle
 import re
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import torch
 from torch import Tensor
 
+from dtss.models.atomic import write_atomically
 from dtss.models.data import LabelledImages, Preprocess
+from dtss.models.errors import InputError
+from dtss.models.network import Network, network_of
 from dtss.models.spikformer import Spikformer, SpikformerConfig
 
 FORMAT = "dtss-checkpoint/1"
 SECTIONS = ("format", "config", "state_dict", "preprocess", "samples", "classes", "training")
 RETRAIN = "train it again with dtss-train"
+# what zipfile raises on an archive with changed bytes
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+)
 
 Plain = TypeVar("Plain")
 
 
-class CheckpointError(Exception):
-    """A checkpoint that cannot be used: `what` is wrong, `where` in it, what was `found`, a `hint`."""
-
-    def __init__(self, what: str, where: str, found: str, hint: str) -> None:
-        super().__init__(f"{where}: {what}: found {found}; {hint}")
-        self.what, self.where, self.found, self.hint = what, where, found, hint
+class CheckpointError(InputError):
+    """A checkpoint that cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,25 +63,52 @@ class Checkpoint:
     training: Mapping[str, Any]
 
     def build_model(self) -> Spikformer:
-        """The network with these weights, in evaluation mode."""
+        """The spiking network with these weights, in evaluation mode; a non-spiking one is refused."""
+        if not self.config.spiking:
+            raise CheckpointError(
+                "no spiking network",
+                f"config {self.config.name!r}",
+                "a non-spiking ViT, a baseline for accuracies",
+                "train one with --model dtss or --model plain",
+            )
         model = Spikformer(self.config)
         model.load_state_dict(dict(self.state_dict))
         return model.eval()
 
+    def build_network(self) -> Network:
+        """The network with these weights, spiking or not, in evaluation mode."""
+        model = network_of(self.config)
+        model.load_state_dict(dict(self.state_dict))
+        return model.eval()
 
-def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes the checkpoint whole or not at all; refuses, as `load` would, one that cannot be used."""
-    _check(checkpoint, str(path))
+
+def stored_halved(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `save` keeps with `half`: matrices and kernels as float16; all else, mask scores above all, as it is."""
+    return {name: tensor.half() if tensor.dim() >= 2 else tensor for name, tensor in state_dict.items()}
+
+
+def restored(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """float16 back to float32, exactly."""
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in state_dict.items()}
+
+
+def save(checkpoint: Checkpoint, path: Path, *, half: bool = False) -> None:
+    """Writes the checkpoint whole or not at all; refuses, as `load` would, one that cannot be used.
+
+    half  stores matrices and kernels in half the bytes, rounded to float16; `load` widens them again.
+    """
+    state_dict = stored_halved(checkpoint.state_dict) if half else dict(checkpoint.state_dict)
+    _check(dataclasses.replace(checkpoint, state_dict=restored(state_dict)), str(path))
     payload = {
         "format": FORMAT,
         "config": msgspec.to_builtins(checkpoint.config),
-        "state_dict": dict(checkpoint.state_dict),
+        "state_dict": state_dict,
         "preprocess": msgspec.to_builtins(checkpoint.preprocess),
         "samples": {"images": checkpoint.samples.images, "labels": checkpoint.samples.labels},
         "classes": list(checkpoint.classes),
         "training": dict(checkpoint.training),
     }
-    _write_atomically(path, lambda file: torch.save(payload, file))
+    write_atomically(path, lambda file: torch.save(payload, file))
 
 
 def load(path: Path) -> Checkpoint:
@@ -88,7 +125,7 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError("wrong sections", where, _outline(payload), f"expected {', '.join(sorted(SECTIONS))}")
     checkpoint = Checkpoint(
         config=_plain(payload["config"], SpikformerConfig, f"{where}: config"),
-        state_dict=_tensors(payload["state_dict"], f"{where}: state_dict"),
+        state_dict=restored(_tensors(payload["state_dict"], f"{where}: state_dict")),
         preprocess=_plain(payload["preprocess"], Preprocess, f"{where}: preprocess"),
         samples=LabelledImages(**_tensors(payload["samples"], f"{where}: samples", ("images", "labels"))),
         classes=_plain(payload["classes"], tuple[str, ...], f"{where}: classes"),
@@ -137,7 +174,7 @@ def _damaged_member(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             name = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except DAMAGE as error:
         return f"{type(error).__name__}: {error}"
     return None if name is None else f"a wrong checksum of {name}"
 
@@ -197,7 +234,7 @@ def _check(checkpoint: Checkpoint, where: str) -> None:
 
 def _check_state(checkpoint: Checkpoint, where: str) -> None:
     with torch.device("meta"):
-        expected = Spikformer(checkpoint.config).state_dict()
+        expected = network_of(checkpoint.config).state_dict()
     state = checkpoint.state_dict
     missing = [name for name in expected if name not in state]
     if missing:
@@ -268,25 +305,3 @@ def _listed(names: list[str], shown: int = 3) -> str:
     """The first few names, and how many more."""
     rest = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """A reader sees the old file or the whole new one, also after a crash: temporary file, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

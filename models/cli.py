@@ -1,4 +1,4 @@
-"""dtss-train: trains a named network and writes its checkpoint."""
+"""dtss-train: trains a network, named or described in a TOML file, and writes its checkpoint."""
 
 import argparse
 import dataclasses
@@ -7,21 +7,39 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtss.models.recipes import RECIPES, Recipe
+from dtss.models.recipes import RECIPES
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
     from dtss.models.checkpoint import Checkpoint
+    from dtss.models.run import Job, Observer
     from dtss.models.spikformer import SpikformerConfig
-    from dtss.models.train import EpochReport
+    from dtss.models.training_log import LogRow
 
 EXIT_OK, EXIT_USAGE, EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 0, 2, 3, 70, 130
 GROUPS = ("sps", "qkv", "attn", "mlp")
-RECIPE_OPTIONS = ("epochs", "seed", "learning_rate", "batch_size", "mask_weight", "mask_groups", "threads")
+DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "imagenet")
+MODELS = {"dtss": {}, "plain": {"masked": False}, "vit": {"masked": False, "spiking": False}}
+RECIPE_OPTIONS = (
+    "data_set",
+    "epochs",
+    "seed",
+    "learning_rate",
+    "batch_size",
+    "label_smoothing",
+    "temporal_loss",
+    "mask_weight",
+    "mask_groups",
+    "threads",
+    "accumulate",
+    "amp",
+    "minutes",
+)
+JOB_OPTIONS = ("limit_images", "store_half", "resume", "save_every_minutes", "tensorboard", "device")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _train(parser, options, arguments)
     except KeyboardInterrupt:
-        print("dtss-train: interrupted; nothing was written", file=sys.stderr)
+        print("dtss-train: interrupted; the same command with --resume goes on from the last state", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception:  # noqa: BLE001  # the last line of defence: a bug becomes exit code 70, not 1
         traceback.print_exc()
@@ -42,32 +60,87 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dtss-train",
-        description="Train a spiking vision transformer and its time-step masks, and write the checkpoint.",
-        epilog="Options left out take the value that the named configuration was tuned with. "
-        "Exit codes: 0 ok, 2 usage, 3 bad input, 70 internal error.",
+        description="Train a spiking vision transformer and its time-step masks, or a baseline of the same shape, and "
+        "write the checkpoint. Beside FILE: FILE.csv in place of its suffix (the log), .best before its suffix (the "
+        "best epoch on the held-out images), FILE.training (the state of an unfinished run).",
+        epilog="Options left out take the value that the configuration was tuned with. "
+        "Exit codes: 0 ok, 2 usage, 3 bad input, 70 internal error, 130 interrupted.",
     )
-    parser.add_argument("--config", required=True, choices=sorted(RECIPES), help="network and its recipe")
+    parser.add_argument(
+        "--config", required=True, metavar="NAME|FILE.toml", help=f"network and its recipe: {', '.join(RECIPES)}"
+    )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="checkpoint to write")
+    parser.add_argument(
+        "--model",
+        choices=tuple(MODELS),
+        default="dtss",
+        help="dtss: as configured; plain: Spikformer without masks; vit: the non-spiking ViT of the same shape",
+    )
+    _add_data_options(parser)
+    _add_training_options(parser)
+    _add_network_options(parser)
+    _add_run_options(parser)
+    return parser
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    images = parser.add_argument_group("images")
+    images.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of the data set's files; nothing is downloaded"
+    )
+    images.add_argument("--data-set", choices=DATA_SETS, help="in place of the configuration's own")
+    images.add_argument("--limit-images", type=_positive, metavar="N", help="at most N training and N held-out images")
+
+
+def _add_training_options(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=int, metavar="N")
+    training.add_argument("--minutes", type=float, metavar="M", help="stop near M minutes, the rate annealed to 0 then")
     training.add_argument("--seed", type=int, metavar="N", help="same seed, machine and threads: same result")
     training.add_argument("--lr", type=float, dest="learning_rate", metavar="RATE", help="peak learning rate of AdamW")
-    training.add_argument("--batch-size", type=int, metavar="N")
+    training.add_argument("--batch-size", type=int, metavar="N", help="images of an update")
+    training.add_argument("--accumulate", type=int, metavar="N", help="run each update's images in N equal parts")
+    training.add_argument("--label-smoothing", type=float, metavar="SHARE")
+    training.add_argument(
+        "--loss", choices=("mean", "tet"), dest="temporal_loss", help="of the mean over time, or of each step (TET)"
+    )
+    training.add_argument("--amp", choices=("off", "bf16", "fp16"), help="mixed precision of the products")
     training.add_argument("--threads", type=int, metavar="N", help="CPU threads")
+    training.add_argument("--device", metavar="NAME", help="cpu, cuda, … as torch names them (cpu)")
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
     masks = parser.add_argument_group("time-step masks")
     masks.add_argument("--mask-weight", type=float, metavar="W", help="λ_m, weight of the mask loss")
     masks.add_argument(
         "--mask-groups", type=_mask_groups, metavar="GROUPS", help=f"comma-separated, of {', '.join(GROUPS)}"
     )
     masks.add_argument("--initial-steps", type=int, metavar="N", help="active steps of each mask before training")
+    masks.add_argument(
+        "--non-negative-scores",
+        action=argparse.BooleanOptionalAction,
+        help="keep TP >= 0, so that every mask is a prefix 1…10…0; the paper only starts there",
+    )
     network = parser.add_argument_group("network")
     network.add_argument("--time-steps", type=int, metavar="N", help="T_max")
     network.add_argument("--residual", choices=("spike", "membrane"))
     network.add_argument("--neuron", metavar="FAMILY", help="dtss, spikingjelly-tau2, dt-snn, …")
-    output = parser.add_argument_group("output")
-    output.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the text summary")
-    output.add_argument("--quiet", action="store_true", help="no progress, no summary")
-    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    run = parser.add_argument_group("run and output")
+    run.add_argument("--resume", action="store_true", default=None, help="go on where a killed run stopped")
+    run.add_argument("--save-every-minutes", type=float, metavar="N", help="of the state, within an epoch (10)")
+    run.add_argument("--store-half", action="store_true", default=None, help="matrices and kernels in float16")
+    run.add_argument("--tensorboard", type=Path, metavar="DIR", help="log there too, if tensorboard is installed")
+    run.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the text summary")
+    run.add_argument("--quiet", action="store_true", help="no progress, no summary")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on; give how many images")
+    return int(text)
 
 
 def _mask_groups(text: str) -> tuple[str, ...]:
@@ -84,19 +157,23 @@ def _train(parser: argparse.ArgumentParser, options: argparse.Namespace, argumen
         parser.error(f"-o {output}: this is a folder; give the name of the file to write")
     if not output.absolute().parent.is_dir():
         parser.error(f"-o {output}: the folder {output.parent} does not exist; create it first")
-    from dtss.models.checkpoint import CheckpointError, save
-    from dtss.models.train import train_checkpoint
+    from dtss.models.errors import InputError
+    from dtss.models.process_memory import keep_freed_memory
+    from dtss.models.run import finished_checkpoint, run_job
+    from dtss.models.training_state import state_path
 
-    try:
-        config, recipe = _config(options), _recipe(options)
-    except ValueError as error:
-        parser.error(str(error))
+    state = state_path(output)
+    if state.exists() and not options.resume:
+        parser.error(f"-o {output}: {state} holds an unfinished run; give --resume to go on, or delete that file")
     started = time.monotonic()
     try:
-        with _progress(recipe.epochs, hidden=options.quiet or options.json) as on_epoch:
-            checkpoint = train_checkpoint(config, recipe, _command(output, arguments), on_epoch)
-        save(checkpoint, output)
-    except (CheckpointError, OSError) as error:
+        job = _job(parser, options, arguments)
+        checkpoint = finished_checkpoint(job)
+        if checkpoint is None:
+            keep_freed_memory()
+            with _progress(hidden=options.quiet or options.json) as observer:
+                checkpoint = run_job(job, observer)
+    except (InputError, OSError) as error:
         print(f"dtss-train: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     if options.json:
@@ -106,56 +183,89 @@ def _train(parser: argparse.ArgumentParser, options: argparse.Namespace, argumen
     return EXIT_OK
 
 
-def _config(options: argparse.Namespace) -> "SpikformerConfig":
-    """The named configuration with the options given; --time-steps alone moves the initial steps with it."""
-    from dtss.models.neurons import NEURON_FAMILIES
-    from dtss.models.spikformer import CONFIGS
+def _job(parser: argparse.ArgumentParser, options: argparse.Namespace, arguments: list[str]) -> "Job":
+    from dtss.models.run import Job, check_device
+    from dtss.models.settings import named_settings, read_settings
+    from dtss.models.training_log import check_tensorboard
 
-    changes: dict[str, Any] = _given(options, ("time_steps", "initial_steps", "residual"))
+    name: str = options.config
+    try:
+        if options.device is not None:
+            check_device(options.device)
+        if options.tensorboard is not None:
+            check_tensorboard(options.tensorboard)
+        config, recipe = read_settings(Path(name)) if name.endswith(".toml") else named_settings(name)
+        return Job(
+            config=_config(config, options),
+            recipe=dataclasses.replace(recipe, **_given(options, RECIPE_OPTIONS)),
+            output=options.output,
+            command=_command(options, arguments),
+            data_folder=options.data,
+            **_given(options, JOB_OPTIONS),
+        )
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _config(config: "SpikformerConfig", options: argparse.Namespace) -> "SpikformerConfig":
+    """The configuration with the options given; --time-steps alone moves the initial steps with it."""
+    from dtss.models.neurons import NEURON_FAMILIES
+
+    changes: dict[str, Any] = _given(options, ("time_steps", "initial_steps", "residual", "non_negative_scores"))
+    changes.update(MODELS[options.model])
     if "time_steps" in changes:
         changes.setdefault("initial_steps", changes["time_steps"])
     if options.neuron is not None:
         if options.neuron not in NEURON_FAMILIES:
             raise ValueError(f"--neuron {options.neuron}: unknown family; choose among {', '.join(NEURON_FAMILIES)}")
         changes["neuron"] = NEURON_FAMILIES[options.neuron]
-    return dataclasses.replace(CONFIGS[options.config], **changes)
-
-
-def _recipe(options: argparse.Namespace) -> Recipe:
-    return dataclasses.replace(RECIPES[options.config], **_given(options, RECIPE_OPTIONS))
+    return dataclasses.replace(config, **changes)
 
 
 def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
-def _command(output: Path, arguments: list[str]) -> str:
+def _command(options: argparse.Namespace, arguments: list[str]) -> str:
     """The command line as the checkpoint remembers it: without the folders of this machine."""
-    return shlex.join(["dtss-train", *(argument.replace(str(output), output.name) for argument in arguments)])
+    written = {str(options.output): options.output.name, str(options.data): "DIR", str(options.tensorboard): "DIR"}
+    if options.config.endswith(".toml"):
+        written[options.config] = Path(options.config).name
+    return shlex.join(["dtss-train", *(_without_folders(argument, written) for argument in arguments)])
+
+
+def _without_folders(argument: str, written: dict[str, str]) -> str:
+    option, equals, value = argument.partition("=")
+    return f"{option}={written[value]}" if equals and value in written else written.get(argument, argument)
 
 
 @contextmanager
-def _progress(epochs: int, *, hidden: bool) -> Iterator["Callable[[EpochReport], None]"]:
-    """A bar on stderr, one tick an epoch; nothing where stderr is no terminal."""
+def _progress(*, hidden: bool) -> Iterator["Observer"]:
+    """A bar on stderr with the time left; nothing where stderr is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from dtss.models.run import Observer
 
     console = Console(stderr=True)
-    columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
+    columns = (TextColumn("training"), BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"))
     with Progress(
         *columns,
-        TimeRemainingColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
         console=console,
         disable=hidden or not console.is_terminal,
         transient=True,
     ) as bar:
-        task = bar.add_task("", total=epochs)
+        task = bar.add_task("", total=1.0)
 
-        def advance(report: "EpochReport") -> None:
-            learned = f"loss {report.loss:.3f}, accuracy {report.accuracy:.1%}"
-            bar.update(task, advance=1, description=f"{learned}, T_avg {report.average_time_steps:.2f}")
+        def update(share: float) -> None:
+            bar.update(task, completed=share)
 
-        yield advance
+        def epoch(row: "LogRow") -> None:
+            learned = f"epoch {row.epoch}, loss {row.loss:.3f}, held-out {row.test_accuracy:.1%}"
+            bar.update(task, description=f"{learned}, T_avg {row.average_time_steps:.2f}")
+
+        yield Observer(update, epoch)
 
 
 def _report(checkpoint: "Checkpoint", output: Path, seconds: float) -> dict[str, object]:
@@ -164,13 +274,14 @@ def _report(checkpoint: "Checkpoint", output: Path, seconds: float) -> dict[str,
 
 def _summary(checkpoint: "Checkpoint", output: Path, seconds: float) -> str:
     training = checkpoint.training
+    accuracy = f"{training['test_accuracy']:.2%} of {training['test_images']} held-out images right"
+    if not checkpoint.config.spiking:
+        return f"{output}: {accuracy}, non-spiking, {seconds:.0f} s"
     masks: dict[str, list[int]] = training["masks"]
     width = max(len(name) for name in masks)
+    steps = f"T_avg {training['average_time_steps']:.2f} of {checkpoint.config.time_steps}"
     lines = [
-        (
-            f"{output}: {training['test_accuracy']:.2%} of {training['test_images']} held-out images right, "
-            f"T_avg {training['average_time_steps']:.2f} of {checkpoint.config.time_steps}, {seconds:.0f} s"
-        ),
+        f"{output}: {accuracy}, {steps}, {seconds:.0f} s",
         f"{'LIF layer':<{width}}  mask (step 0 first)",
         *(f"{name:<{width}}  {' '.join(str(bit) for bit in mask)}" for name, mask in masks.items()),
     ]

@@ -1,13 +1,20 @@
-"""Data sets by name, and how pixels become network inputs. A further data set is one entry of `DATA_SETS`."""
+"""Labelled images, how pixels become network inputs, and what a data set is. The sets themselves: `data_sets`."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from dtss.models.augmentation import Augmentation
+from dtss.models.errors import InputError
+
+
+class DataError(InputError):
+    """Files of a data set that cannot be used."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,62 +44,60 @@ class Preprocess:
         return (channels_first * self.pixel_scale - mean) / std
 
 
+class ImageSource(Protocol):
+    """Labelled images, in memory or on disk: labels int64 [B], pixels only when asked for."""
+
+    @property
+    def labels(self) -> Tensor: ...
+
+    def select(self, indices: Tensor) -> "LabelledImages":
+        """The images at these positions."""
+        ...
+
+    def part(self, indices: Tensor) -> "ImageSource":
+        """A source of these images alone."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class LabelledImages:
-    """images uint8 [B, H, W, C], labels int64 [B]."""
+    """images uint8 [B, H, W, C], labels int64 [B]; an `ImageSource` that is all in memory."""
 
     images: Tensor
     labels: Tensor
 
+    def select(self, indices: Tensor) -> "LabelledImages":
+        return LabelledImages(self.images[indices], self.labels[indices])
 
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """A random affine view of each training image; 0 leaves that part out.
-
-    shift_pixels      largest shift along each axis.
-    rotation_degrees  largest rotation, either way.
-    zoom              largest relative change of size.
-    """
-
-    shift_pixels: float
-    rotation_degrees: float
-    zoom: float
-
-    def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """inputs [B, C, H, W] -> same, one transform an image, zeros outside, bilinear."""
-
-        def uniform(limit: float) -> Tensor:
-            return (2.0 * torch.rand(len(inputs), generator=generator) - 1.0) * limit
-
-        height, width = inputs.shape[-2:]
-        angle, size = uniform(math.radians(self.rotation_degrees)), 1.0 + uniform(self.zoom)
-        cosine, sine = torch.cos(angle) / size, torch.sin(angle) / size
-        # affine_grid measures in half image sizes
-        shift_x, shift_y = uniform(2.0 * self.shift_pixels / width), uniform(2.0 * self.shift_pixels / height)
-        rows = torch.stack([cosine, -sine, shift_x, sine, cosine, shift_y], dim=1)
-        grid = functional.affine_grid(rows.view(-1, 2, 3), list(inputs.shape), align_corners=False)
-        return functional.grid_sample(inputs, grid, align_corners=False)
+    def part(self, indices: Tensor) -> "LabelledImages":
+        return self.select(indices)
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Disjoint training and held-out test images."""
+    """Disjoint training and held-out test images, and the names of their classes."""
 
-    train: LabelledImages
-    test: LabelledImages
+    train: ImageSource
+    test: ImageSource
+    classes: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """A named source of labelled images; `load` gives the same split every time."""
+    """A named source of labelled images; `load` gives the same split every time.
 
-    classes: tuple[str, ...]
+    load     (--data folder or None, the network's image size) -> split. Only folders of photographs, which come in
+             all sizes, look at the size.
+    samples  how many held-out images a checkpoint carries, all classes alike; None: every one.
+    """
+
     preprocess: Preprocess
     augmentation: Augmentation
-    load: Callable[[], Split]
+    load: Callable[[Path | None, tuple[int, int]], Split]
+    samples: int | None
 
 
-def stratified_split(images: LabelledImages, every: int) -> Split:
+def stratified_split(images: LabelledImages, every: int, classes: tuple[str, ...]) -> Split:
     """Holds out every `every`-th image of each class, in file order: no randomness, all classes alike."""
     held_out = torch.zeros(len(images.labels), dtype=torch.bool)
     for label in torch.unique(images.labels):
@@ -100,25 +105,29 @@ def stratified_split(images: LabelledImages, every: int) -> Split:
     return Split(
         train=LabelledImages(images.images[~held_out], images.labels[~held_out]),
         test=LabelledImages(images.images[held_out], images.labels[held_out]),
+        classes=classes,
     )
 
 
-def _load_digits() -> Split:
-    """1797 handwritten digits of 8×8 pixels 0..16 (UCI optical recognition), bundled with scikit-learn."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415  # heavy, and only training needs it
+def balanced_samples(source: ImageSource, count: int | None) -> LabelledImages:
+    """The first images of each class, `count` in all or a few more so that every class has as many.
 
-    bunch = load_digits()
-    images = torch.from_numpy(np.asarray(bunch.images).astype(np.uint8)).unsqueeze(-1)
-    labels = torch.from_numpy(np.asarray(bunch.target).astype(np.int64))
-    return stratified_split(LabelledImages(images, labels), every=5)
+    Where there are more classes than `count`: one image of `count` classes, evenly spaced among them.
+    """
+    labels = source.labels
+    if count is None or count >= len(labels):
+        return source.select(torch.arange(len(labels)))
+    present = torch.unique(labels)
+    if len(present) > count:
+        present = present[torch.arange(count) * len(present) // count]
+    each = -(-count // len(present))
+    chosen = torch.cat([torch.nonzero(labels == label).flatten()[:each] for label in present])
+    return source.select(chosen.sort().values)
 
 
-DATA_SETS: Mapping[str, DataSet] = {
-    "digits": DataSet(
-        classes=tuple("0123456789"),
-        # mean 0: the zeros that pad a convolution are black pixels, exactly
-        preprocess=Preprocess(pixel_scale=1.0 / 16.0, mean=(0.0,), std=(1.0,)),
-        augmentation=Augmentation(shift_pixels=0.8, rotation_degrees=12.0, zoom=0.1),
-        load=_load_digits,
-    ),
-}
+def evenly_limited(source: ImageSource, count: int | None) -> ImageSource:
+    """`count` images, evenly spaced in file order, which in a folder for each class takes from every class."""
+    images = len(source.labels)
+    if count is None or count >= images:
+        return source
+    return source.part(torch.arange(count) * images // count)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dtss.models.spikformer import Spikformer
+from dtss.models.network import Network
 from dtss.models.time_step_mask import LayerGroup
 
 TemporalLoss = Literal["mean", "tet"]
@@ -29,7 +29,7 @@ def classification_loss(
     )
 
 
-def mask_loss(model: Spikformer, groups: Collection[LayerGroup], weight: float) -> Tensor:
+def mask_loss(model: Network, groups: Collection[LayerGroup], weight: float) -> Tensor:
     """L_mask = λ_m · Σ_{l in groups} Σ_t TM_l[t] (Eq. 8), differentiable through Eq. 6.
 
     groups  layer groups that may lose steps; the paper does best with qkv and mlp.

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -90,6 +91,36 @@ class _Fire(torch.autograd.Function):
         return grad_outputs[0] * surrogate_gradient(membrane, ctx.threshold, ctx.peak), None, None, None
 
 
+class _RunSteps(torch.autograd.Function):
+    """`Lif.forward` and its gradient in `lif_kernel`: currents [T, ...] of float32 on the CPU -> spikes."""
+
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, spec: NeuronSpec, peak: float) -> Tensor:
+        from dtss.models import lif_kernel  # noqa: PLC0415  # numba compiles it, and only training needs it
+
+        flat = current.detach().reshape(current.shape[0], -1).contiguous().numpy()
+        ctx.rules = lif_kernel.Rules(
+            leak=np.float32(spec.leak),
+            gain=np.float32(spec.gain),
+            threshold=np.float32(spec.threshold),
+            ties_fire=spec.comparison == ">=",
+            soft=spec.reset == "soft",
+            reset_value=np.float32(spec.reset_value),
+            initial=np.float32(spec.initial),
+            peak=np.float32(peak / spec.threshold),
+        )
+        spikes, ctx.membranes = lif_kernel.forward(flat, ctx.rules)
+        return torch.from_numpy(spikes).view(current.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        from dtss.models import lif_kernel  # noqa: PLC0415  # as above
+
+        flat = grad_outputs[0].reshape(len(ctx.membranes), -1).contiguous().numpy()
+        grad = lif_kernel.backward(flat, ctx.membranes, ctx.rules)
+        return torch.from_numpy(grad).view(grad_outputs[0].shape), None, None
+
+
 class Lif(nn.Module):
     """Runs a `NeuronSpec` over all time steps: currents I [T, B, ...] -> spikes Y [T, B, ...] of {0, 1}.
 
@@ -118,6 +149,17 @@ class Lif(nn.Module):
             self.leak.data.clamp_(0.0, 1.0)
 
     def forward(self, current: Tensor) -> Tensor:
+        if current.dtype in (torch.bfloat16, torch.float16):
+            current = current.float()  # mixed precision is for products: a rounded membrane misses its threshold
+        fused = self.leak is None and current.dtype == torch.float32 and current.device.type == "cpu"
+        if self.training and torch.is_grad_enabled() and fused:
+            # torch types Function.apply as untyped
+            spikes: Tensor = _RunSteps.apply(current, self._spec, self.surrogate_peak)  # type: ignore[no-untyped-call]
+            return spikes
+        return self.run_steps(current)
+
+    def run_steps(self, current: Tensor) -> Tensor:
+        """The equations of `NeuronSpec` as tensor operations, which any device and any exporter can run."""
         leak = self._spec.leak if self.leak is None else self.leak
         membrane = torch.full_like(current[0], self._spec.initial)
         spikes = []

@@ -36,6 +36,7 @@ class SpikformerConfig:
     neuron               every LIF of the network, but the attention LIF fires at `attention_threshold`.
     attention_scale      factor on (q·kᵀ)·v.
     masked               False: plain Spikformer, without time-step masks.
+    spiking              False: the non-spiking ViT of this shape (vit.py); nothing on steps or neurons counts then.
     minimum_steps, non_negative_scores   see TimeStepMask.
     surrogate_peak, train_leak           see Lif.
     """
@@ -57,6 +58,7 @@ class SpikformerConfig:
     attention_scale: float = 0.125
     attention_threshold: float = 0.5
     masked: bool = True
+    spiking: bool = True
     minimum_steps: int = 1
     non_negative_scores: bool = True
     surrogate_peak: float = 1.0
@@ -123,6 +125,34 @@ CONFIGS: Mapping[str, SpikformerConfig] = {
             stem_pools=(False, True),
         ),
         SpikformerConfig(
+            name="mnist-small",
+            image_size=(28, 28),
+            in_channels=1,
+            classes=10,
+            dim=96,
+            depth=1,
+            heads=6,
+            mlp_ratio=2,
+            time_steps=4,
+            initial_steps=4,
+            stem_channels=(16, 48, 96),
+            stem_pools=(True, True, True),
+        ),
+        SpikformerConfig(
+            name="cifar10-small",
+            image_size=(32, 32),
+            in_channels=3,
+            classes=10,
+            dim=128,
+            depth=2,
+            heads=8,
+            mlp_ratio=2,
+            time_steps=4,
+            initial_steps=2,
+            stem_channels=(32, 64, 128),
+            stem_pools=(True, True, True),
+        ),
+        SpikformerConfig(
             name="spikformer-4-384",
             image_size=(32, 32),
             in_channels=3,
@@ -131,7 +161,7 @@ CONFIGS: Mapping[str, SpikformerConfig] = {
             depth=4,
             heads=12,
             time_steps=4,
-            initial_steps=4,
+            initial_steps=2,
             stem_channels=(48, 96, 192, 384),
             stem_pools=(False, False, True, True),
         ),
@@ -144,7 +174,7 @@ CONFIGS: Mapping[str, SpikformerConfig] = {
             depth=8,
             heads=8,
             time_steps=4,
-            initial_steps=4,
+            initial_steps=2,
             stem_channels=(64, 128, 256, 512),
             stem_pools=(True, True, True, True),
         ),

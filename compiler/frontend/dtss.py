@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dtss.compiler.frontend.builder import GraphBuilder
 from dtss.compiler.frontend.source import Source
 from dtss.compiler.graph.ir import BatchNorm, Convolution, FloatNeuron, Graph, Linear, MaxPool
-from dtss.compiler.schedule.errors import BadInputError
+from dtss.compiler.schedule.errors import BadInputError, UnsupportedError
 from dtss.compiler.schedule.format import Preprocess
 from dtss.models import checkpoint as checkpoints
 from dtss.models.checkpoint import Checkpoint, CheckpointError
@@ -31,6 +31,10 @@ def read(path: Path) -> Source:
         checkpoint = checkpoints.load(path)
     except CheckpointError as error:
         raise BadInputError(error.where, f"{error.what}: found {error.found}", error.hint) from None
+    if not checkpoint.config.spiking:
+        raise UnsupportedError(
+            str(path), "a non-spiking ViT has no spikes to schedule", "train with --model dtss or --model plain"
+        )
     accuracy = checkpoint.training.get("test_accuracy")
     return Source(
         graph=graph_of(checkpoint),

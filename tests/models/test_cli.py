@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dtss.models import train as train_module
+from dtss.models import run as run_module
 from dtss.models.checkpoint import load
 from dtss.models.cli import main
 
@@ -94,7 +94,7 @@ def test_a_bug_is_exit_code_70(
     def bug(*_arguments: object) -> None:
         raise KeyError("surprise")
 
-    monkeypatch.setattr(train_module, "train_checkpoint", bug)
+    monkeypatch.setattr(run_module, "run_job", bug)
     assert main([*SHORT, "-o", str(tmp_path / "x.pt")]) == 70
     assert capsys.readouterr().err.endswith(
         "dtss-train: internal error, a bug in dtss; please report the lines above\n"
@@ -106,7 +106,7 @@ def test_help_does_not_wait_for_torch() -> None:
         "import sys\n"
         "from dtss.models.cli import build_parser\n"
         "text = build_parser().format_help()\n"
-        "assert '--config {digits}' in text and '--mask-groups' in text\n"
+        "assert '--config NAME|FILE.toml' in text and '--mask-groups' in text\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

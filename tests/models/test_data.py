@@ -1,27 +1,45 @@
-"""The digits split, the preprocessing and the augmentation."""
+"""The digits split, the preprocessing, and which images are taken."""
+
+from pathlib import Path
 
 import pytest
 import torch
 
-from dtss.models.data import DATA_SETS, Augmentation, LabelledImages, Preprocess, stratified_split
+from dtss.models.cli import DATA_SETS as NAMES
+from dtss.models.data import (
+    DataError,
+    LabelledImages,
+    Preprocess,
+    Split,
+    balanced_samples,
+    evenly_limited,
+    stratified_split,
+)
+from dtss.models.data_sets import DATA_SETS
 
 DIGITS = DATA_SETS["digits"]
 
 
+def load_digits() -> Split:
+    return DIGITS.load(None, (8, 8))
+
+
 def test_digits_are_all_there_and_the_split_is_fixed() -> None:
-    split = DIGITS.load()
+    split = load_digits()
+    assert isinstance(split.train, LabelledImages) and isinstance(split.test, LabelledImages)
     assert split.train.images.shape == (1433, 8, 8, 1)
     assert split.test.images.shape == (364, 8, 8, 1)
     assert split.test.images.dtype == torch.uint8
     assert int(split.train.images.max()) == 16
     assert torch.bincount(split.test.labels).tolist() == [36, 37, 36, 37, 37, 37, 37, 36, 35, 36]
-    assert torch.equal(split.test.images, DIGITS.load().test.images)
+    assert torch.equal(split.test.images, load_digits().test.select(torch.arange(364)).images)
 
 
 def test_every_nth_image_of_each_class_is_held_out() -> None:
     labels = torch.tensor([0, 0, 1, 0, 1, 1, 0, 1])
     images = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1)
-    split = stratified_split(LabelledImages(images, labels), every=3)
+    split = stratified_split(LabelledImages(images, labels), every=3, classes=("a", "b"))
+    assert isinstance(split.train, LabelledImages) and isinstance(split.test, LabelledImages)
     assert split.test.images.flatten().tolist() == [0, 2, 6, 7]
     assert split.train.images.flatten().tolist() == [1, 3, 4, 5]
     assert split.test.labels.tolist() == [0, 1, 0, 1]
@@ -52,25 +70,38 @@ def test_impossible_preprocessing_is_refused(
     assert str(error.value) == message
 
 
-def test_augmentation_of_nothing_changes_nothing() -> None:
-    inputs = torch.rand(3, 1, 8, 8)
-    unchanged = Augmentation(shift_pixels=0.0, rotation_degrees=0.0, zoom=0.0)(inputs, torch.Generator())
-    assert torch.allclose(unchanged, inputs, atol=1e-5)
+def labelled(labels: list[int]) -> LabelledImages:
+    return LabelledImages(torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1), torch.tensor(labels))
 
 
-def test_a_shift_moves_the_image_by_at_most_its_pixels() -> None:
-    inputs = torch.zeros(64, 1, 8, 8)
-    inputs[:, :, 4, 4] = 1.0
-    shifted = Augmentation(shift_pixels=1.0, rotation_degrees=0.0, zoom=0.0)(inputs, torch.Generator().manual_seed(1))
-    assert not torch.equal(shifted, inputs)
-    outside = torch.ones(8, 8, dtype=torch.bool)
-    outside[3:6, 3:6] = False
-    assert float(shifted[:, 0, outside].abs().max()) < 1e-5
-    assert torch.allclose(shifted.sum((1, 2, 3)), torch.ones(64), atol=1e-5)
+def test_samples_take_the_same_from_each_class() -> None:
+    source = labelled([2, 2, 2, 0, 1, 0, 1, 0, 1])
+    assert len(balanced_samples(source, None).labels) == 9
+    assert balanced_samples(source, 6).images.flatten().tolist() == [0, 1, 3, 4, 5, 6]
+    assert balanced_samples(source, 4).labels.tolist() == [2, 2, 0, 1, 0, 1]  # 4 of 3 classes: 2 of each
+    assert balanced_samples(source, 2).labels.tolist() == [0, 1]
 
 
-def test_augmentation_repeats_for_one_seed_and_differs_between_images() -> None:
-    inputs = torch.rand(1, 1, 8, 8).expand(2, 1, 8, 8)
-    first = DIGITS.augmentation(inputs, torch.Generator().manual_seed(3))
-    assert torch.equal(first, DIGITS.augmentation(inputs, torch.Generator().manual_seed(3)))
-    assert not torch.equal(first[0], first[1])
+def test_a_limit_is_spread_over_the_file() -> None:
+    source = labelled([0] * 4 + [1] * 4)
+    assert evenly_limited(source, 4).labels.tolist() == [0, 0, 1, 1]
+    assert evenly_limited(source, 8) is source
+    assert evenly_limited(source, None) is source
+
+
+def test_the_command_line_offers_every_data_set() -> None:
+    assert set(NAMES) == set(DATA_SETS)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "digits"])
+def test_a_missing_folder_is_named_and_nothing_downloaded(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        DATA_SETS[name].load(None, (32, 32))
+    assert str(error.value) == (
+        f"data set {name}: no folder: found no --data; give --data DIR with its files; dtss never downloads any"
+    )
+    with pytest.raises(DataError) as error:
+        DATA_SETS[name].load(tmp_path / "no", (32, 32))
+    assert str(error.value) == (
+        f"--data {tmp_path}/no: no such folder: found nothing; give the folder of {name}; dtss never downloads any"
+    )

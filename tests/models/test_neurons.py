@@ -135,3 +135,36 @@ def test_impossible_neurons_are_refused(changes: dict[str, float | str], message
     with pytest.raises(ValueError) as error:  # noqa: PT011  (the whole text is compared)
         dataclasses.replace(NEURON_FAMILIES["dtss"], **changes)  # type: ignore[arg-type]
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("family", list(NEURON_FAMILIES))
+@pytest.mark.parametrize("odd", [False, True])
+def test_the_kernel_of_training_is_the_equations_bit_for_bit(family: str, odd: bool) -> None:
+    spec = NEURON_FAMILIES[family]
+    if odd:
+        reset_value = -0.1 if spec.reset == "hard" else 0.0
+        spec = dataclasses.replace(spec, leak=0.3, gain=0.7, threshold=0.9, initial=0.2, reset_value=reset_value)
+    generator = torch.Generator().manual_seed(0)
+    tied = torch.randint(-24, 24, (5, 3, 40), generator=generator) / 8
+    currents = torch.cat([tied, torch.randn(5, 3, 40, generator=generator)], dim=2).transpose(1, 2)
+    weights = torch.randn(currents.shape, generator=generator)
+    lif = Lif(spec, surrogate_peak=1.3).train()
+    results = []
+    for run in (lif, lif.run_steps):
+        current = currents.clone().requires_grad_()
+        spikes = run(current)
+        (spikes * weights).sum().backward()
+        assert current.grad is not None
+        results.append((spikes.detach(), current.grad))
+    (spikes, grad), (expected_spikes, expected_grad) = results
+    assert 0.05 < float(spikes.mean()) < 0.95
+    assert torch.equal(spikes, expected_spikes)
+    assert torch.equal(grad, expected_grad)
+
+
+def test_the_kernel_is_for_training_only() -> None:
+    lif, current = Lif(NEURON_FAMILIES["dtss"]), torch.rand(3, 4, requires_grad=True)
+    assert "RunSteps" in type(lif.train()(current).grad_fn).__name__
+    assert "RunSteps" not in type(lif.eval()(current).grad_fn).__name__
+    assert lif.train()(current.double()).dtype == torch.float64
+    assert lif.train()(current.bfloat16()).dtype == torch.float32

@@ -1,14 +1,28 @@
 """Training: repeatable, masks that learn and then freeze, and the schedule of the learning rate."""
 
 import dataclasses
+import io
 
 import pytest
 import torch
 
-from dtss.models.data import DATA_SETS, LabelledImages, Split
+from dtss.models import train as train_module
+from dtss.models.data import LabelledImages, Split
+from dtss.models.data_sets import DATA_SETS
+from dtss.models.network import Network
 from dtss.models.recipes import RECIPES, Recipe
 from dtss.models.spikformer import CONFIGS, Spikformer
-from dtss.models.train import EpochReport, build_optimizer, evaluate, learning_rate_factor, predict, train
+from dtss.models.train import (
+    EpochReport,
+    Trainer,
+    build_optimizer,
+    evaluate,
+    learning_rate_factor,
+    predict,
+    repeatable,
+    train,
+)
+from dtss.models.training_state import TrainingState
 
 DIGITS = DATA_SETS["digits"]
 CONFIG = dataclasses.replace(CONFIGS["digits"], depth=1, dim=16, heads=2, stem_channels=(8, 16))
@@ -16,12 +30,11 @@ RECIPE = dataclasses.replace(RECIPES["digits"], epochs=4, batch_size=50, threads
 
 
 def small_split(images: int = 100) -> Split:
-    train_images = DIGITS.load().train
-    part = LabelledImages(train_images.images[:images], train_images.labels[:images])
-    return Split(train=part, test=part)
+    part = DIGITS.load(None, (8, 8)).train.select(torch.arange(images))
+    return Split(train=part, test=part, classes=tuple("0123456789"))
 
 
-def run(recipe: Recipe) -> tuple[Spikformer, list[EpochReport]]:
+def run(recipe: Recipe) -> tuple[Network, list[EpochReport]]:
     reports: list[EpochReport] = []
     return train(CONFIG, recipe, DIGITS, small_split(), reports.append), reports
 
@@ -107,7 +120,7 @@ def test_a_batch_larger_than_the_set_takes_all_of_it() -> None:
 
 def test_evaluate_counts_what_predict_gets_right() -> None:
     torch.manual_seed(0)
-    model, images = Spikformer(CONFIG), small_split(40).test
+    model, images = Spikformer(CONFIG), small_split(40).test.select(torch.arange(40))
     predicted = predict(model, DIGITS.preprocess, images.images, batch_size=7)
     assert torch.equal(predicted, predict(model, DIGITS.preprocess, images.images))
     right = LabelledImages(images.images, predicted)
@@ -123,6 +136,14 @@ def test_evaluate_counts_what_predict_gets_right() -> None:
         ({"batch_size": 1}, "batch_size is 1, but BatchNorm needs 2 images or more to train"),
         ({"learning_rate": float("nan")}, "learning_rate is nan; give a finite number, 0 or more"),
         ({"mask_freeze_share": 1.5}, "mask_freeze_share is 1.5; give a share from 0 to 1"),
+        ({"accumulate": 3}, "accumulate is 3; give a divisor of batch_size 50 that leaves each part 2 images or more"),
+        (
+            {"accumulate": 50},
+            "accumulate is 50; give a divisor of batch_size 50 that leaves each part 2 images or more",
+        ),
+        ({"minutes": 0.0}, "minutes is 0.0; give a positive finite number"),
+        ({"amp": "fp8"}, "amp is 'fp8'; choose one of off, bf16, fp16"),
+        ({"temporal_loss": "last"}, "temporal_loss is 'last'; choose one of mean, tet"),
         ({"seed": -1}, "seed is -1; give a whole number from 0 to 2**63 - 1"),
     ],
 )
@@ -130,3 +151,132 @@ def test_impossible_recipes_are_refused(changes: dict[str, float], message: str)
     with pytest.raises(ValueError) as error:  # noqa: PT011  (the whole text is compared)
         dataclasses.replace(RECIPE, **changes)  # type: ignore[arg-type]
     assert str(error.value) == message
+
+
+def gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
+    """Of one update with a rate of 0, so that the weights stay."""
+    trainer.optimizer.zero_grad()
+    next(trainer.epochs())
+    return {name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None}
+
+
+def twice(count: int) -> Split:
+    """Images that come in the same order twice in one batch, so that BatchNorm sees the same in each half."""
+    part = DIGITS.load(None, (8, 8)).train.select(torch.arange(count).repeat(2))
+    return Split(part, part, tuple("0123456789"))
+
+
+def test_accumulated_parts_give_the_gradients_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "randperm", lambda count, generator: torch.arange(count))
+    still = dataclasses.replace(DIGITS, augmentation=lambda inputs, _generator: inputs)
+    grads = []
+    for accumulate in (1, 2):
+        recipe = dataclasses.replace(
+            RECIPE,
+            epochs=1,
+            batch_size=40,
+            accumulate=accumulate,
+            learning_rate=0.0,
+            mask_warmup_share=0.0,
+            mask_freeze_share=0.0,
+        )
+        with repeatable(0, 1):
+            grads.append(gradients(Trainer(CONFIG, recipe, still, twice(20))))
+    whole, parts = grads
+    assert whole.keys() == parts.keys()
+    assert sum(float(grad.abs().sum()) for grad in whole.values()) > 0.1
+    for name, grad in whole.items():
+        # the sums of 40 and of 2 × 20 float32 terms differ in their last bits
+        assert torch.allclose(grad, parts[name], rtol=1e-4, atol=1e-6), name
+
+
+def test_the_reported_loss_does_not_depend_on_the_parts() -> None:
+    reports = [run(dataclasses.replace(RECIPE, epochs=1, accumulate=n, learning_rate=0.0))[1][0] for n in (1, 5)]
+    assert reports[0].mask_loss == pytest.approx(reports[1].mask_loss)
+    assert reports[0].loss == pytest.approx(reports[1].loss, rel=0.1)  # BatchNorm sees 10 images, not 50
+
+
+@pytest.mark.parametrize("changes", [{"temporal_loss": "tet"}, {"amp": "bf16"}, {"amp": "fp16"}, {"accumulate": 5}])
+def test_it_learns_each_way(changes: dict[str, str]) -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=6, batch_size=10, learning_rate=0.01, mask_weight=0.0, **changes)  # type: ignore[arg-type]
+    model, reports = run(recipe)
+    assert reports[-1].loss < 0.97 * reports[0].loss
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_membranes_keep_float32_under_mixed_precision() -> None:
+    model, seen = Spikformer(CONFIG).train(), []
+    model.lif_layers()["rpe.lif"].register_forward_hook(lambda _module, _inputs, spikes: seen.append(spikes.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(torch.rand(2, 1, 8, 8))
+    assert (seen, logits.dtype) == ([torch.float32], torch.bfloat16)
+
+
+@pytest.mark.parametrize("changes", [{"masked": False}, {"masked": False, "spiking": False}])
+def test_the_baselines_train_for_two_epochs(changes: dict[str, bool]) -> None:
+    reports: list[EpochReport] = []
+    recipe = dataclasses.replace(RECIPE, epochs=2, batch_size=10)
+    model = train(dataclasses.replace(CONFIG, **changes), recipe, DIGITS, small_split(), reports.append)  # type: ignore[arg-type]
+    assert [report.mask_loss for report in reports] == [0.0, 0.0]
+    assert reports[1].loss < reports[0].loss
+    assert not any(name.endswith("mask.score") for name, _ in model.named_parameters())
+
+
+def test_free_scores_may_turn_negative() -> None:
+    free = dataclasses.replace(CONFIG, non_negative_scores=False)
+    recipe = dataclasses.replace(RECIPE, learning_rate=0.02, score_rate_share=1.0, batch_size=10, mask_weight=100.0)
+    lowest = []
+    for config in (CONFIG, free):
+        model = train(config, dataclasses.replace(recipe, mask_groups=("qkv",), epochs=8), DIGITS, small_split())
+        lowest.append(min(float(lif.mask.score.min()) for lif in model.lif_layers().values() if lif.mask))
+    assert lowest[0] >= 0.0 > lowest[1]
+
+
+class Clock:
+    """A clock that each look moves on by `step` seconds."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def monotonic(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def test_a_budget_of_minutes_ends_near_it_with_the_rate_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(step=1.0)
+    monkeypatch.setattr(train_module, "time", clock)
+    recipe = dataclasses.replace(RECIPE, epochs=1000, batch_size=10, minutes=3.0)
+    _, reports = run(recipe)
+    assert 2 <= len(reports) <= 20
+    epoch_s = reports[-1].elapsed_s - reports[-2].elapsed_s
+    assert abs(reports[-1].elapsed_s - 180.0) <= 0.75 * epoch_s
+    rates = [report.learning_rate for report in reports]
+    assert rates[-1] < 0.05 * max(rates)
+    assert max(rates) <= recipe.learning_rate
+
+
+def test_a_run_goes_on_from_any_update_as_if_never_stopped() -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=3, batch_size=25, mask_warmup_share=0.34, mask_freeze_share=0.34)
+    states: list[bytes] = []
+
+    def trainer() -> Trainer:
+        return Trainer(CONFIG, recipe, DIGITS, small_split())
+
+    def stored(running: Trainer) -> bytes:
+        file = io.BytesIO()
+        torch.save(dataclasses.asdict(running.state({}, [])), file)
+        return file.getvalue()
+
+    with repeatable(5, 1):
+        whole = trainer()
+        reports = list(whole.epochs(lambda: states.append(stored(whole))))
+    assert len(states) == 12
+    for place in (0, 3, 4, 6, 10, 11):  # within epochs, and at their ends, before and after masks freeze
+        with repeatable(99, 1):  # another seed: all that counts is in the state
+            again = trainer()
+            again.restore(TrainingState(**torch.load(io.BytesIO(states[place]), weights_only=True)))
+            rest = list(again.epochs())
+        for name, tensor in whole.model.state_dict().items():
+            assert torch.equal(tensor, again.model.state_dict()[name]), (place, name)
+        assert rest[-1].loss == reports[-1].loss
