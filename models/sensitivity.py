@@ -89,7 +89,7 @@ class Sensitivity:
 
     @property
     def other_groups(self) -> tuple[LayerGroup, ...]:
-        """The sensitive ones, not suggested: what Eq. 8 would have in the mask loss, taken at its word."""
+        """Those not suggested: what the argument of III-B would have in the mask loss."""
         return tuple(group for group in LAYER_GROUPS if group not in self.suggested_groups)
 
     @property
@@ -117,13 +117,13 @@ def cosine_similarity(counts: Sequence[int], others: Sequence[int]) -> float:
 
 
 def suggested_groups(sensitivities: Mapping[LayerGroup, float]) -> tuple[LayerGroup, ...]:
-    """The groups whose sensitivity is at most the median of all groups: their later steps add least that is new.
+    """The groups whose sensitivity is at least the median of all groups: Eq. 8's "sufficiently sensitive" layers.
 
-    A heuristic, of which the paper gives only the idea (III-B): a layer whose first step looks like the rest can do
-    with one. The paper is of two minds: its Eq. 8 has the mask loss on layers that are "sufficiently sensitive".
+    A heuristic: the paper gives no bound, and is of two minds. III-B argues that a layer whose first step looks like
+    the rest can do with one, which names the other groups.
     """
     bound = median(sensitivities.values())
-    return tuple(group for group, sensitivity in sensitivities.items() if sensitivity <= bound)
+    return tuple(group for group, sensitivity in sensitivities.items() if sensitivity >= bound)
 
 
 def analyse(checkpoint: Checkpoint, images: ImageSource, bins: int) -> Sensitivity:

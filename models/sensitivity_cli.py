@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
     from dtss.models.sensitivity import Sensitivity
 
 NAME = "dtss-train sensitivity"
-RULE = "groups at or below the median sensitivity of the four"
+RULE = "groups at or above the median sensitivity of the four"
 MOST_BINS = 4096
 WIDTH_OF_A_FILE = 120
 
@@ -42,9 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Histogram the input currents of every LIF layer at every time step and compare each step with "
         "the first by cosine similarity (DTSS paper, III-B). The sensitivity of a layer is the mean over the later "
         "steps of 1 - similarity, that of a group (sps, qkv, attn, mlp) the mean of its layers. "
-        f"Suggested for --mask-groups: {RULE}, since layers whose steps look alike need fewer of them (III-B). "
-        "This is a heuristic: Eq. 8 puts the loss on layers that are sensitive enough, the other groups if taken at "
-        "its word. By experiment, the paper chose qkv and mlp. Analyse a network trained with --model plain: masks "
+        f"Suggested for --mask-groups: {RULE}, since Eq. 8 puts the loss on layers that are sensitive enough. "
+        "This is a heuristic: III-B argues that layers whose steps look alike need fewer of them, the other groups. "
+        "By experiment, the paper chose qkv and mlp. Analyse a network trained with --model plain: masks "
         "that drop steps change what later layers read.",
         epilog="Exit codes: 0 ok, 2 usage, 3 bad input, 70 internal error, 130 interrupted.",
     )
@@ -147,7 +147,7 @@ def _print_tables(result: "Sensitivity", checkpoint: Path) -> None:
     _print(console, _group_table(result))
     console.print(f"Suggested: --mask-groups {','.join(result.suggested_groups)}")
     console.print(
-        f"A heuristic: {RULE}, as III-B argues. Eq. 8 names the layers that are sensitive enough, which are "
+        f"A heuristic: {RULE}, as Eq. 8 has it. III-B argues for layers whose steps look alike, which are "
         f"{','.join(result.other_groups) or 'none'} here. The paper's choice, by experiment: {','.join(PAPER_GROUPS)}."
     )
     if result.warning is not None:

@@ -82,7 +82,7 @@ def test_histograms_that_share_no_bin_are_not_similar() -> None:
     assert cosine_similarity((3, 0, 1, 0), (0, 5, 0, 2)) == 0.0
 
 
-def test_groups_are_means_and_the_suggestion_is_up_to_their_median() -> None:
+def test_groups_are_means_and_the_suggestion_is_from_their_median_on() -> None:
     same, half, other = ((2, 1, 0, 1), (2, 1, 0, 1)), ((2, 1, 0, 1), (0, 1, 1, 2)), ((1, 0, 0, 0), (0, 1, 0, 0))
     layers = (
         layer("a", "sps", *same),
@@ -93,9 +93,9 @@ def test_groups_are_means_and_the_suggestion_is_up_to_their_median() -> None:
     )
     result = Sensitivity("hand", 1, layers, dropped=())
     assert result.groups == {"sps": 0.5, "qkv": 0.5, "attn": 0.0, "mlp": 1.0}
-    assert result.suggested_groups == ("sps", "qkv", "attn")
-    assert result.other_groups == ("mlp",)
-    assert suggested_groups({"sps": 0.4, "qkv": 0.1, "attn": 0.3, "mlp": 0.2}) == ("qkv", "mlp")
+    assert result.suggested_groups == ("sps", "qkv", "mlp")
+    assert result.other_groups == ("attn",)
+    assert suggested_groups({"sps": 0.4, "qkv": 0.1, "attn": 0.3, "mlp": 0.2}) == ("sps", "attn")
     assert (result.time_steps, result.bins, result.warning) == (2, 4, None)
 
 
@@ -228,8 +228,8 @@ def test_the_command_on_the_shipped_digits(tmp_path: Path, capsys: pytest.Captur
     assert lines[3].split() == ["stem.0.lif", "sps", *["1.0000"] * 4, "0.0000"]
     assert f"Suggested: --mask-groups {','.join(report['suggested_groups'])}" in lines
     text = " ".join(line.strip() for line in lines)
-    assert "A heuristic: groups at or below the median sensitivity of the four, as III-B argues." in text
-    assert f"that are sensitive enough, which are {','.join(report['other_groups'])} here." in text
+    assert "A heuristic: groups at or above the median sensitivity of the four, as Eq. 8 has it." in text
+    assert f"whose steps look alike, which are {','.join(report['other_groups'])} here." in text
     assert "The paper's choice, by experiment: qkv,mlp." in text
     assert f"Warning: {report['warnings'][0]}." in text
 
@@ -323,6 +323,9 @@ def test_help_does_not_wait_for_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     text = " ".join(done.stdout.split())
-    assert "groups at or below the median sensitivity of the four" in text
-    assert "This is a heuristic: Eq. 8 puts the loss on layers that are sensitive enough, the other groups" in text
+    assert "groups at or above the median sensitivity of the four" in text
+    assert (
+        "This is a heuristic: III-B argues that layers whose steps look alike need fewer of them, the other groups"
+        in text
+    )
     assert "By experiment, the paper chose qkv and mlp." in text
