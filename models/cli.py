@@ -1,4 +1,7 @@
-"""dtss-train: trains a network, named or described in a TOML file, and writes its checkpoint."""
+"""dtss-train: trains a network, named or described in a TOML file, and writes its checkpoint.
+
+`dtss-train sensitivity …` is another command: sensitivity_cli.
+"""
 
 import argparse
 import dataclasses
@@ -44,6 +47,10 @@ JOB_OPTIONS = ("limit_images", "store_half", "resume", "save_every_minutes", "te
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["sensitivity"]:
+        from dtss.models import sensitivity_cli
+
+        return sensitivity_cli.main(arguments[1:])
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
@@ -62,7 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="dtss-train",
         description="Train a spiking vision transformer and its time-step masks, or a baseline of the same shape, and "
         "write the checkpoint. Beside FILE: FILE.csv in place of its suffix (the log), .best before its suffix (the "
-        "best epoch on the held-out images), FILE.training (the state of an unfinished run).",
+        "best epoch on the held-out images), FILE.training (the state of an unfinished run). "
+        "Another command, dtss-train sensitivity CHECKPOINT, compares the inputs of each LIF layer over time and "
+        "suggests --mask-groups; it has its own --help.",
         epilog="Options left out take the value that the configuration was tuned with. "
         "Exit codes: 0 ok, 2 usage, 3 bad input, 70 internal error, 130 interrupted.",
     )
@@ -89,7 +98,7 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="DIR", help="folder of the data set's files; nothing is downloaded"
     )
     images.add_argument("--data-set", choices=DATA_SETS, help="in place of the configuration's own")
-    images.add_argument("--limit-images", type=_positive, metavar="N", help="at most N training and N held-out images")
+    images.add_argument("--limit-images", type=positive, metavar="N", help="at most N training and N held-out images")
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
@@ -137,7 +146,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--quiet", action="store_true", help="no progress, no summary")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on; give how many images")
     return int(text)
