@@ -10,7 +10,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,14 +53,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return sensitivity_cli.main(arguments[1:])
     parser = build_parser()
     options = parser.parse_args(arguments)
+    interrupted = "interrupted; the same command with --resume goes on from the last state"
+    return run_command("dtss-train", lambda: _train(parser, options, arguments), interrupted)
+
+
+def run_command(name: str, run: Callable[[], int], interrupted: str) -> int:
+    """The exit code of `run`; a bug or an interruption gets its documented one and a sentence on stderr."""
     try:
-        return _train(parser, options, arguments)
+        return run()
     except KeyboardInterrupt:
-        print("dtss-train: interrupted; the same command with --resume goes on from the last state", file=sys.stderr)
+        print(f"{name}: {interrupted}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception:  # noqa: BLE001  # the last line of defence: a bug becomes exit code 70, not 1
         traceback.print_exc()
-        print("dtss-train: internal error, a bug in dtss; please report the lines above", file=sys.stderr)
+        print(f"{name}: internal error, a bug in dtss; please report the lines above", file=sys.stderr)
         return EXIT_INTERNAL
 
 

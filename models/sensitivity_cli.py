@@ -3,12 +3,11 @@
 import argparse
 import json
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtss.models.cli import EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_OK, positive
+from dtss.models.cli import EXIT_BAD_INPUT, EXIT_OK, positive, run_command
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
     from rich.console import Console
@@ -25,15 +24,7 @@ WIDTH_OF_A_FILE = 120
 def main(arguments: Sequence[str]) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
-    try:
-        return _analyse(parser, options)
-    except KeyboardInterrupt:
-        print(f"{NAME}: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except Exception:  # noqa: BLE001  # the last line of defence: a bug becomes exit code 70, not 1
-        traceback.print_exc()
-        print(f"{NAME}: internal error, a bug in dtss; please report the lines above", file=sys.stderr)
-        return EXIT_INTERNAL
+    return run_command(NAME, lambda: _analyse(parser, options), "interrupted")
 
 
 def build_parser() -> argparse.ArgumentParser:
