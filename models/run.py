@@ -5,7 +5,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ from dtss.models.network import Network
 from dtss.models.recipes import Recipe
 from dtss.models.spikformer import Spikformer, SpikformerConfig
 from dtss.models.train import EpochReport, Trainer, evaluate, repeatable, spike_rates
-from dtss.models.training_log import LogRow, TensorBoardLog, csv_path, write_csv
+from dtss.models.training_log import LogRow, TensorBoardLog, csv_path, mean_spike_rate, write_csv
 from dtss.models.training_state import load_state, save_state, state_path
 
 
@@ -220,7 +219,6 @@ def _rates(model: Network, trainer: Trainer, samples: LabelledImages) -> dict[st
 
 
 def _row(report: EpochReport, checkpoint: Checkpoint) -> LogRow:
-    rates = [rate for steps in checkpoint.training["spike_rates"].values() for rate in steps]
     return LogRow(
         epoch=report.epoch,
         learning_rate=report.learning_rate,
@@ -229,7 +227,7 @@ def _row(report: EpochReport, checkpoint: Checkpoint) -> LogRow:
         train_accuracy=report.accuracy,
         test_accuracy=checkpoint.training["test_accuracy"],
         average_time_steps=report.average_time_steps,
-        spike_rate=fmean(rates) if rates else 0.0,
+        spike_rate=mean_spike_rate(checkpoint.training["spike_rates"]),
         images_per_second=report.images_per_second,
         elapsed_s=report.elapsed_s,
     )
