@@ -21,7 +21,7 @@ from dtss.models.atomic import remove_leftovers
 from dtss.models.checkpoint import Checkpoint, CheckpointError
 from dtss.models.errors import InputError
 from dtss.models.recipes import Recipe
-from dtss.models.run import Job, Observer, finished_checkpoint, run_job
+from dtss.models.run import Job, Observer, check_images, finished_checkpoint, run_job
 from dtss.models.spikformer import SpikformerConfig
 from dtss.models.training_log import mean_spike_rate
 
@@ -49,7 +49,8 @@ class CommandError(Exception):
 
     def __init__(self, program: str, exit_code: int, stderr: str) -> None:
         said = stderr.strip().removeprefix(f"{program}: error: ") or "nothing on stderr"
-        super().__init__(f"{program} ended with exit code {exit_code}: {said}")
+        end = f"exit code {exit_code}" if exit_code >= 0 else f"signal {-exit_code}"
+        super().__init__(f"{program} ended with {end}: {said}")
         self.exit_code = exit_code
 
 
@@ -192,37 +193,41 @@ def _identity(name_or_file: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Watcher:
-    """Who watches a study: `update` gets the number of runs done, with the share of the present one; `start` its name.
+    """Who watches a study.
 
-    `save` gets the outcomes so far after every run.
+    save    gets the outcomes so far, before the first run and after each.
+    start   gets each run that is started, and how many come before it.
+    update  gets the number of runs done, with the share of the present one.
     """
 
     save: Callable[[Mapping[str, Outcome]], None]
     start: Callable[[int, Run], None] = lambda _place, _run: None
     update: Callable[[float], None] = lambda _done: None
 
+    def observer(self, place: int) -> Observer:
+        return Observer(update=lambda share: self.update(place + share))
+
 
 def study(plan: Plan, folder: Path, watcher: Watcher) -> dict[str, Outcome]:
     """Runs what is left to run of the study in this folder; the outcomes of all runs by name, in their order.
 
-    A run that failed before is tried again. Data that cannot be read, or commands that do not work, end the study at
-    once; everything that only one setting can cause is the outcome of that run.
+    A run that failed before is tried again. Images that cannot be read and commands that do not work end the study
+    before its first run; what only one setting can cause is the outcome of that run.
     """
     outcomes = read_outcomes(plan, folder)
     if len(outcomes) < len(plan.runs):
         rehearse(plan)
+    folder.mkdir(exist_ok=True)
+    watcher.save(_in_order(plan, outcomes))
     for place, run in enumerate(plan.runs):
         if run.name not in outcomes:
             watcher.start(place, run)
             home = folder / "runs" / run.name
             home.mkdir(parents=True, exist_ok=True)
-            observer = Observer(update=lambda share, place=place: watcher.update(place + share))  # type: ignore[misc]
-            outcomes[run.name] = _outcome(plan, run, home, observer)
+            outcomes[run.name] = _outcome(plan, run, home, watcher.observer(place))
             watcher.save(_in_order(plan, outcomes))
         watcher.update(place + 1.0)
-    ordered = _in_order(plan, outcomes)
-    watcher.save(ordered)
-    return ordered
+    return _in_order(plan, outcomes)
 
 
 def _in_order(plan: Plan, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
@@ -289,10 +294,11 @@ def measure(plan: Plan, checkpoint: Checkpoint, home: Path) -> Measurement:
 
 
 def rehearse(plan: Plan) -> None:
-    """Compiles and simulates the shipped digits network, so that a wrong name is known before hours of training.
+    """Looks for the images, compiles and simulates the shipped digits network: mistakes come to light before training.
 
     A machine that is too small for that network may still be right for the plan's.
     """
+    check_images(plan.job(plan.runs[0], Path()))
     with tempfile.TemporaryDirectory() as folder:
         try:
             _simulate(plan, TRAINED, Path(folder), 1)
@@ -337,6 +343,13 @@ class _Saved(msgspec.Struct, frozen=True):
 
 def holds_a_study(folder: Path) -> bool:
     return (folder / STATE).exists()
+
+
+def holds_other_files(folder: Path) -> bool:
+    """Whether the folder holds something, but no study: one writes its state first of all."""
+    if not folder.is_dir() or holds_a_study(folder):
+        return False
+    return any(not path.name.startswith(f".{STATE}.") for path in folder.iterdir())
 
 
 def read_outcomes(plan: Plan, folder: Path) -> dict[str, Outcome]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
     from dtss.models.spikformer import SpikformerConfig
 
 NAME = "dtss-train ablation"
-WIDTH_OF_A_FILE = 200
+WIDTH = 250  # a terminal wraps what it cannot show; rich would cut it
 SHARED_OPTIONS = ("data_set", "limit_images", "epochs", "amp", "threads", "device")  # as dtss-train has them
 STEPS_OPTIONS = ("mask_weights", "initial_steps", "time_steps")
 
@@ -164,16 +164,17 @@ def _ablate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int
         parser.error(f"-o {folder}: this is a file; give the name of a folder")
     if not folder.absolute().parent.is_dir():
         parser.error(f"-o {folder}: the folder {folder.parent} does not exist; create it first")
-    from dtss.models.ablation import CommandError, Watcher, holds_a_study, study
+    from dtss.models.ablation import CommandError, Watcher, holds_a_study, holds_other_files, study
     from dtss.models.ablation_report import report, write
     from dtss.models.errors import InputError
     from dtss.models.process_memory import keep_freed_memory
 
     if holds_a_study(folder) and not options.resume:
         parser.error(f"-o {folder}: holds an earlier study; give --resume to go on, or another folder")
+    if holds_other_files(folder):
+        parser.error(f"-o {folder}: holds other files; give a new or an empty folder")
     try:
         plan = _plan(parser, options)
-        folder.mkdir(exist_ok=True)
         keep_freed_memory()
         with _progress(plan, hidden=options.quiet or options.json) as (start, update):
             watcher = Watcher(lambda outcomes: write(plan, folder, outcomes), start, update)
@@ -296,7 +297,7 @@ def _print_tables(plan: "Plan", content: "Report") -> None:
 
     from dtss.models.ablation_report import LEGEND, heading, tables
 
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, markup=False, highlight=False)
+    console = Console(width=WIDTH, markup=False, highlight=False)
     for line in heading(plan, content):
         console.print(line, soft_wrap=True)
     for table in tables(plan, content):
@@ -309,4 +310,4 @@ def _print_tables(plan: "Plan", content: "Report") -> None:
         console.print(lines)
         for note in table.notes:
             console.print(note, soft_wrap=True)
-    console.print(f"\n{LEGEND}")
+    console.print(f"\n{LEGEND}.", soft_wrap=True)

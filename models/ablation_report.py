@@ -49,7 +49,7 @@ ENERGY_UNITS = ("pJ", "nJ", "µJ", "mJ", "J")
 COUNT_PREFIXES = ("", "k", "M", "G", "T")
 MISSING = "–"
 LEGEND = (
-    "accuracy: float network on all held-out images; T_avg: of the trained masks; T pruned: what is left to run after "
+    "accuracy: float network on all images held out; T_avg: of the trained masks; T pruned: what is left to run after "
     "the compiler's pruning; activity: spikes per neuron and step of T_max, mean over LIF layers; SOPs (accumulates "
     "performed), energies and cycles: of one image, from dtss-sim"
 )
@@ -164,8 +164,12 @@ def write(plan: Plan, folder: Path, outcomes: Mapping[str, Outcome]) -> None:
         "ablation.md": markdown(plan, content).encode(),
     }
     for name, data in files.items():
-        remove_leftovers(folder / name)
-        write_atomically(folder / name, lambda file, data=data: file.write(data))  # type: ignore[misc]
+        _write(folder / name, data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    remove_leftovers(path)
+    write_atomically(path, lambda file: file.write(data))
 
 
 def csv_text(content: Report) -> str:
@@ -219,16 +223,18 @@ def _markdown_table(table: Table) -> str:
 
 def heading(plan: Plan, content: Report) -> list[str]:
     """What all runs share, one fact a line."""
-    done = sum(_measured(content, name) for name in content.runs)
-    hardware, technology = content.options["hardware"], content.options["technology"]
-    images = "all images" if plan.images is None else f"the first {plan.images} images"
+    measured = [outcome.measurement for outcome in content.runs.values() if outcome.measurement is not None]
     seeds = ", ".join(map(str, plan.seeds))
     several = f"; means ± standard deviations over seeds {seeds}" if len(plan.seeds) > 1 else f", seed {seeds}"
-    return [
+    lines = [
         f"Training: {plan.recipe.epochs} epochs{several}.",
-        f"Simulation: {hardware}, {technology} energies, {images} in the checkpoint.",
-        f"Runs measured: {done} of {len(plan.runs)}.",
+        f"Simulation: {content.options['hardware']}, {content.options['technology']} energies.",
+        f"Runs measured: {len(measured)} of {len(plan.runs)}.",
     ]
+    if not measured:
+        return lines
+    any_run = measured[0]
+    return [*lines, f"Images: {any_run.test_images} held out, {any_run.simulated_images} of them simulated."]
 
 
 def tables(plan: Plan, content: Report) -> list[Table]:

@@ -97,6 +97,11 @@ def finished_checkpoint(job: Job) -> Checkpoint | None:
     return checkpoint
 
 
+def check_images(job: Job) -> None:
+    """Refuses, as run_job does, images that are not there or that the network does not read."""
+    _matching(job.config, _load(job, DATA_SETS[job.recipe.data_set]), job.recipe.data_set)
+
+
 def run_job(job: Job, observer: Observer) -> Checkpoint:
     """Trains to the end; the last checkpoint. After every epoch the files on disk are those of that epoch."""
     data_set = DATA_SETS[job.recipe.data_set]
