@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -308,27 +308,20 @@ def rehearse(plan: Plan) -> None:
 
 
 def _simulate(plan: Plan, network: Path, home: Path, images: int | None) -> _Simulated:
+    schedule, result = home / "schedule.json", home / "result.json"
     limit = () if images is None else ("--limit", str(images))
-    hardware, technology = _anywhere(plan.hardware), _anywhere(plan.technology)
-    model = network.name if network.parent == home else str(network)
-    run_program("dtss-compile", home, model, "-o", "schedule.json", "--hardware", hardware, "--quiet")
-    run_program("dtss-sim", home, "schedule.json", "--tech", technology, "--json", "result.json", "--quiet", *limit)
+    run_program("dtss-compile", str(network), "-o", str(schedule), "--hardware", plan.hardware, "--quiet")
+    run_program("dtss-sim", str(schedule), "--tech", plan.technology, "--json", str(result), "--quiet", *limit)
     try:
-        return msgspec.json.decode((home / "result.json").read_bytes(), type=_Simulated)
+        return msgspec.json.decode(result.read_bytes(), type=_Simulated)
     except (OSError, msgspec.DecodeError) as error:
-        raise CommandError("dtss-sim", 0, f"its result.json cannot be used: {error}") from error
+        raise CommandError("dtss-sim", 0, f"{result} cannot be used: {error}") from error
 
 
-def _anywhere(name_or_file: str) -> str:
-    """A name as it is, a file by its full path: the commands run in the folder of their run."""
-    path = Path(name_or_file)
-    return str(path.absolute()) if path.is_file() else name_or_file
-
-
-def run_program(program: str, folder: Path, *arguments: str) -> None:
-    """Runs a command of dtss in a folder, with this very interpreter; a CommandError if it fails."""
-    line: Sequence[str] = (sys.executable, "-P", "-m", COMMANDS[program], *arguments)
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+def run_program(program: str, *arguments: str) -> None:
+    """Runs a command of dtss with this very interpreter; a CommandError if it fails."""
+    line = (sys.executable, "-P", "-m", COMMANDS[program], *arguments)
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CommandError(program, done.returncode, done.stderr)
 
@@ -374,4 +367,4 @@ def read_outcomes(plan: Plan, folder: Path) -> dict[str, Outcome]:
 
 
 def _short(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else repr(value)
+    return " ".join(map(str, value)) if isinstance(value, list) else repr(value)

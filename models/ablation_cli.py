@@ -3,9 +3,8 @@
 import argparse
 import dataclasses
 import math
-import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,14 +97,14 @@ def _add_grid_options(parser: argparse.ArgumentParser) -> None:
     grid.add_argument(
         "--initial-steps",
         nargs="+",
-        type=positive_steps,
+        type=_steps,
         metavar="N",
         help=f"of Table IV ({_listed(PAPER_INITIAL_STEPS)}); pairs above the maximum are left out",
     )
     grid.add_argument(
         "--time-steps",
         nargs="+",
-        type=positive_steps,
+        type=_steps,
         metavar="N",
         help=f"maximum, of Table IV ({_listed(PAPER_TIME_STEPS)}). Without these three: the paper's {len(TABLE_IV)} "
         "rows, else every combination",
@@ -152,7 +151,7 @@ def _weight(text: str) -> float:
     return weight
 
 
-def positive_steps(text: str) -> int:
+def _steps(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on; give how many steps")
     return int(text)
@@ -233,7 +232,7 @@ def _tables(
         groups = options.groups or PAPER_GROUPS
         tables["groups"] = groups_table(groups, recipe.mask_weight, config.initial_steps, config.time_steps)
     elif options.groups is not None:
-        raise ValueError("--groups: is of Table III; leave it out, or --table steps")
+        raise ValueError("--groups is of Table III; leave it out, or --table steps out")
     grid: dict[str, Any] = given(options, STEPS_OPTIONS)
     if options.table in ("steps", "both"):
         if not recipe.mask_groups:
@@ -241,7 +240,7 @@ def _tables(
         tables["steps"], left_out = steps_table(recipe.mask_groups, *(grid.get(name) for name in STEPS_OPTIONS))
     elif grid:
         name = next(iter(grid)).replace("_", "-")
-        raise ValueError(f"--{name}: is of Table IV; leave it out, or --table groups")
+        raise ValueError(f"--{name} is of Table IV; leave it out, or --table groups out")
     if not all(tables.values()):
         pairs = ", ".join(f"{initial} of {steps}" for initial, steps in left_out)
         raise ValueError(f"--initial-steps: no setting is left of {pairs}; give some that are at most the --time-steps")
@@ -250,14 +249,14 @@ def _tables(
 
 def _shared(options: argparse.Namespace) -> tuple[str, ...]:
     """The options that every run has in common, as dtss-train takes them, without folders."""
-    named = (f"--{name.replace('_', '-')} {value}" for name, value in given(options, SHARED_OPTIONS).items())
-    folder = () if options.data is None else ("--data DIR",)
-    return tuple(shlex.split(" ".join((*folder, *named))))
+    options_by_name = given(options, SHARED_OPTIONS)
+    named = [part for name, value in options_by_name.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return tuple(named if options.data is None else ["--data", "DIR", *named])
 
 
 @contextmanager
-def _progress(plan: "Plan", *, hidden: bool) -> Iterator[tuple[Any, Any]]:
-    """A bar on stderr with the time left; nothing where stderr is no terminal."""
+def _progress(plan: "Plan", *, hidden: bool) -> Iterator[tuple[Callable[[int, "Run"], None], Callable[[float], None]]]:
+    """What starts and moves a bar on stderr with the time left; nothing is shown where stderr is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 

@@ -45,6 +45,7 @@ CSV_COLUMNS = (
     *(f"published_{name}" for name in PUBLISHED),
     "failures",
 )
+PAPER_HEADERS = ("paper: accuracy %", "paper: T_avg", "paper: activity %", "paper: SOPs M")
 ENERGY_UNITS = ("pJ", "nJ", "µJ", "mJ", "J")
 COUNT_PREFIXES = ("", "k", "M", "G", "T")
 MISSING = "–"
@@ -244,7 +245,7 @@ def tables(plan: Plan, content: Report) -> list[Table]:
 def _table(plan: Plan, name: TableName, rows: Sequence[Row], left_out: Sequence[tuple[int, int]]) -> Table:
     columns = _columns(rows)
     published = any(row.published is not None for row in rows)
-    paper_headers = ("paper: accuracy %", "T_avg", "activity %", "SOPs M") if published else ()
+    paper_headers = PAPER_HEADERS if published else ()
 
     def cells(row: Row) -> tuple[str, ...]:
         papers = _published_cells(row.published) if published else ()

@@ -19,7 +19,7 @@ import torch
 from dtss.models import ablation as ablation_module
 from dtss.models.ablation import CommandError, Measurement, Outcome, Plan, run_program
 from dtss.models.ablation_grid import TABLE_III, TABLE_IV, groups_table, setting, steps_table
-from dtss.models.ablation_report import is_the_papers, markdown, report, tables
+from dtss.models.ablation_report import encode, is_the_papers, markdown, report, tables
 from dtss.models.checkpoint import load
 from dtss.models.cli import main
 from dtss.models.recipes import RECIPES
@@ -288,7 +288,7 @@ def test_changed_options_are_named(
     assert main(changed) == 3
     assert last_line(capsys) == (
         f"dtss-train ablation: {whole}/ablation.json: a study with other options: found recipe.epochs 4 there and 9 "
-        "now, seeds 0 there and 0, 1 now, technology '45nm' there and '28nm' now; "
+        "now, seeds 0 there and 0 1 now, technology '45nm' there and '28nm' now; "
         "give the options that it was started with, or another folder"
     )
     assert (whole / "ablation.json").read_bytes() == before
@@ -359,10 +359,10 @@ def test_a_rehearsal_finds_mistakes_before_any_training(
     assert not folder.exists()
 
 
-def test_a_missing_command_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_command_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation_module, "COMMANDS", {"dtss-sim": "dtss.nowhere"})
     with pytest.raises(CommandError, match=r"^dtss-sim ended with exit code 1: .*No module named dtss\.nowhere$"):
-        run_program("dtss-sim", tmp_path)
+        run_program("dtss-sim")
 
 
 def usage_error(capsys: pytest.CaptureFixture[str], folder: Path, *options: str) -> str:
@@ -388,10 +388,10 @@ def test_usage_errors_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixtu
         "argument --time-steps: 0 is no whole number from 1 on; give how many steps"
     )
     assert usage_error(capsys, new, "--table", "groups", "--time-steps", "2") == (
-        "--time-steps: is of Table IV; leave it out, or --table groups"
+        "--time-steps is of Table IV; leave it out, or --table groups out"
     )
     assert usage_error(capsys, new, "--table", "steps", "--groups", "none") == (
-        "--groups: is of Table III; leave it out, or --table steps"
+        "--groups is of Table III; leave it out, or --table steps out"
     )
     assert usage_error(capsys, new, "--seeds", "-1") == "seed is -1; give a whole number from 0 to 2**63 - 1"
     plain = tmp_path / "plain.toml"
@@ -447,8 +447,16 @@ def paper_plan(seeds: Sequence[int]) -> Plan:
 def test_published_rows_stand_only_beside_the_papers_own_network() -> None:
     plan = paper_plan([0])
     outcomes = {run.name: Outcome(measurement=measurement(0.5, 1e9)) for run in plan.runs}
-    [table] = tables(plan, report(plan, outcomes))
-    assert table.headers[-4:] == ("paper: accuracy %", "T_avg", "activity %", "SOPs M")
+    content = report(plan, outcomes)
+    rows = json.loads(encode(content))["tables"]["groups"]
+    assert rows[0]["published"] == {
+        "accuracy_percent": 74.64,
+        "average_time_steps": 1.03,
+        "activity_percent": 2.90,
+        "sops_m": 101.24,
+    }
+    [table] = tables(plan, content)
+    assert table.headers[-4:] == ("paper: accuracy %", "paper: T_avg", "paper: activity %", "paper: SOPs M")
     assert table.rows[2] == (
         *("✓", "×", "✓", "×", "50.00", "2.50", "2.00", "5.00", "150.0", "0.250", "0.750", "1.000", "12,346"),
         *("78.09", "2.73", "5.56", "185.31"),
