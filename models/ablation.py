@@ -362,8 +362,7 @@ def read_outcomes(plan: Plan, folder: Path) -> dict[str, Outcome]:
         values = ", ".join(f"{name} {_short(then.get(name))} there and {_short(now.get(name))} now" for name in changed)
         hint = "give the options that it was started with, or another folder"
         raise StudyError("a study with other options", str(path), values, hint)
-    names = {run.name for run in plan.runs}
-    return {name: each for name, each in saved.runs.items() if each.measurement is not None and name in names}
+    return {name: each for name, each in saved.runs.items() if each.measurement is not None}
 
 
 def _short(value: object) -> str:

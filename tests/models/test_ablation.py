@@ -20,10 +20,10 @@ from dtss.models import ablation as ablation_module
 from dtss.models.ablation import CommandError, Measurement, Outcome, Plan, run_program
 from dtss.models.ablation_grid import TABLE_III, TABLE_IV, groups_table, setting, steps_table
 from dtss.models.ablation_report import encode, is_the_papers, markdown, report, tables
-from dtss.models.checkpoint import load
+from dtss.models.checkpoint import Checkpoint, load
 from dtss.models.cli import main
 from dtss.models.recipes import RECIPES
-from dtss.models.run import run_job
+from dtss.models.run import Job, Observer, run_job
 from dtss.models.spikformer import CONFIGS
 from dtss.models.training_state import state_path
 
@@ -240,18 +240,18 @@ def test_a_killed_study_ends_with_the_same_tables(
     assert last_line(capsys) == (
         f"dtss-train ablation: error: -o {folder}: holds an earlier study; give --resume to go on, or another folder"
     )
-    finished = (folder / "runs" / RUNS[0] / "network.pt").stat().st_mtime_ns
-    trained: list[str] = []
+    finished = (folder / "runs" / RUNS[0] / "result.json").stat().st_mtime_ns
+    shares: dict[str, list[float]] = {}
 
-    def spied(job: Any, observer: Any) -> Any:
-        trained.append(job.output.parent.name)
-        return run_job(job, observer)
+    def spied(job: Job, _observer: Observer) -> Checkpoint:
+        return run_job(job, Observer(update=shares.setdefault(job.output.parent.name, []).append))
 
     monkeypatch.setattr(ablation_module, "run_job", spied)
     without_rehearsal(monkeypatch)
     assert main(command(settings, folder, "--resume")) == 0
-    assert trained == RUNS[1:]
-    assert (folder / "runs" / RUNS[0] / "network.pt").stat().st_mtime_ns == finished
+    assert list(shares) == RUNS[1:]
+    assert shares[RUNS[1]][0] > 4 / 16 >= 4 * shares[RUNS[2]][0]  # of 16 updates: more than 4 were not done again
+    assert (folder / "runs" / RUNS[0] / "result.json").stat().st_mtime_ns == finished
     for name in FILES:
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
     for run in RUNS:
