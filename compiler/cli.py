@@ -35,6 +35,10 @@ def parser() -> argparse.ArgumentParser:
                          help="schedule to write; its tensors go beside it as .safetensors")  # fmt: skip
     command.add_argument("--hardware", default=DEFAULT_HARDWARE, metavar="NAME|FILE",
                          help="a shipped machine or a TOML file (default: %(default)s)")  # fmt: skip
+    command.add_argument("--weight-bits", type=int, metavar="N",
+                         help="of every weight, at most the array's (default: the array's)")  # fmt: skip
+    command.add_argument("--layer-weight-bits", type=_layer_bits, action="append", default=[], metavar="LAYER=N",
+                         help="of this layer's weights; may be repeated")  # fmt: skip
     command.add_argument("--time-order", choices=("inner", "outer"),
                          help="run time innermost or outermost in every layer (default: chosen per layer)")  # fmt: skip
     command.add_argument("--explain", action="store_true", help="print what each layer skips at each step, and why")
@@ -47,6 +51,13 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(f"--no-{name}", dest="disabled", action="append_const", const=name,
                              help=f"leave out {name}: the same integers at a higher cost")  # fmt: skip
     return command
+
+
+def _layer_bits(text: str) -> tuple[str, int]:
+    layer, equals, bits = text.rpartition("=")
+    if not equals or not layer or not bits.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: write it as LAYER=N")
+    return layer, int(bits)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +75,9 @@ def run(options: argparse.Namespace) -> int:
     from dtss.compiler.schedule.hardware import load_hardware
 
     _refuse_impossible_outputs(options)
-    target = Target(load_hardware(options.hardware), options.time_order)
+    target = Target(
+        load_hardware(options.hardware), options.time_order, options.weight_bits, dict(options.layer_weight_bits)
+    )
     source = read_source(options.model)
     dumps: dict[str, str] = {}
     compiled = compile_graph(

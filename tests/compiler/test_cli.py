@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dtss.compiler import cli
 from dtss.compiler.cli import OPTIONAL_PASSES, main
 from dtss.compiler.pipeline import PIPELINE, optional_passes
 from dtss.compiler.schedule import io
+from dtss.compiler.schedule.format import AttentionProduct
 from dtss.compiler.schedule.hardware import shipped_targets
 
 PROGRAM = Path(sys.executable).with_name("dtss-compile")
@@ -132,6 +134,31 @@ def test_optional_pass_is_left_out(work: Path, name: str) -> None:
     assert passes == tuple(step.name for step in PIPELINE if step.name != name)
 
 
+def test_weight_bits_of_all_and_of_one_layer(work: Path) -> None:
+    options = ["--weight-bits", "5", "--layer-weight-bits", "rpe.conv=3", "--layer-weight-bits", "head=8"]
+    assert main(["../small.pt", "-o", "small.json", "--quiet", *options]) == 0
+    loaded = io.load(work / "small.json")
+    bits = {node.name: node.weight_bits for node in loaded.schedule.products if not isinstance(node, AttentionProduct)}
+    assert (bits.pop("rpe.conv"), bits.pop("head"), set(bits.values())) == (3, 8, {5})
+    largest = {name: int(np.abs(loaded.tensors[f"{name}.weight"]).max()) for name in ("rpe.conv", "head", *bits)}
+    assert (largest.pop("rpe.conv"), largest.pop("head"), set(largest.values())) == (3, 127, {15})
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--weight-bits", "9"], "stem.0.conv: weights of 9 bits; the array of edge-16x16 takes 2 to 8"),
+        (["--weight-bits", "1"], "stem.0.conv: weights of 1 bits; the array of edge-16x16 takes 2 to 8"),
+        (
+            ["--layer-weight-bits", "rpe=4"],
+            "rpe: has no weights to set bits of; name a layer that has: rpe.conv",
+        ),
+    ],
+)
+def test_impossible_weight_bits(work: Path, capsys: Capture, options: list[str], sentence: str) -> None:
+    assert_refused(capsys, 4, ["../small.pt", "-o", "x.json", *options], sentence)
+
+
 @pytest.mark.parametrize("order", ["inner", "outer"])
 def test_time_order_is_obeyed(work: Path, order: str) -> None:
     assert main(["../small.pt", "-o", "small.json", "--quiet", "--time-order", order, "--hardware", "wide-64x32"]) == 0
@@ -165,6 +192,10 @@ def test_help_is_quick_and_loads_no_torch(tmp_path: Path) -> None:
         (["../small.pt"], "the following arguments are required: -o/--output"),
         (["../small.pt", "-o", "x.json", "--fast"], "unrecognized arguments: --fast"),
         (["../small.pt", "-o", "x.json", "--no-quantise"], "unrecognized arguments: --no-quantise"),
+        (
+            ["../small.pt", "-o", "x.json", "--layer-weight-bits", "head:4"],
+            "argument --layer-weight-bits: head:4: write it as LAYER=N",
+        ),
         (
             ["../small.pt", "-o", "x.json", "--time-order", "random"],
             "argument --time-order: invalid choice: 'random' (choose from 'inner', 'outer')",
