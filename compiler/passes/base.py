@@ -39,7 +39,8 @@ class Target:
 class Pass(Protocol):
     """One step of the compiler: a frozen dataclass whose `run` returns a new graph.
 
-    optional: whether `--no-NAME` may leave it out; the result is then the same integers, at higher cost.
+    optional: whether `--no-NAME` may switch it off; the result is then the same integers, at higher cost.
+    switched_off: what runs in its place then, if something must.
     """
 
     name: ClassVar[str]
@@ -50,6 +51,8 @@ class Pass(Protocol):
 
     def run(self, graph: Graph, target: Target) -> Graph: ...
 
+    def switched_off(self) -> Pass | None: ...
+
 
 class PassBase:
     """Defaults of the class-level declarations."""
@@ -58,3 +61,6 @@ class PassBase:
     ensures: ClassVar[frozenset[Stage]] = frozenset()
     removes: ClassVar[frozenset[Stage]] = frozenset()
     optional: ClassVar[bool] = False
+
+    def switched_off(self) -> Pass | None:
+        return None
