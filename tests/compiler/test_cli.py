@@ -157,8 +157,8 @@ def test_ablation_as_a_table_with_what_does_not_fit(work: Path, capsys: Capture)
     out = capsys.readouterr().out
     assert "for an image, mean of 2\n" in out
     assert re.search(r"^all passes .* the same$", out, flags=re.MULTILINE)
-    assert re.search(r"^without prune-time-steps +does not compile$", out, flags=re.MULTILINE)
-    assert "without prune-time-steps: memory.membrane_bytes: the network needs" in out
+    assert re.search(r"^without hoist-constants +does not compile$", out, flags=re.MULTILINE)
+    assert "without hoist-constants: memory.membrane_bytes: the network needs" in out
 
 
 def test_ablation_that_finds_other_integers_fails(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
