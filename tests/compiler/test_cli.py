@@ -168,8 +168,9 @@ def test_ablation_that_finds_other_integers_fails(work: Path, monkeypatch: pytes
     def wrong(self: HoistConstants, graph: Graph, target: Target) -> Graph:
         hoisted = right(self, graph, target)
         head = hoisted.node("head")
-        assert isinstance(head.op, Linear) and head.op.bias is not None
-        return hoisted.map_nodes({"head": replace(head, op=replace(head.op, bias=head.op.bias + 1.0))})
+        assert isinstance(head.op, Linear)
+        other = np.ones(head.channels)
+        return hoisted.map_nodes({"head": replace(head, op=replace(head.op, bias=other))})
 
     monkeypatch.setattr(HoistConstants, "run", wrong)
     assert main(["../small.pt", "-o", "small.json", "--ablation", "--limit", "2"]) == 1

@@ -17,6 +17,6 @@ def test_every_shipped_checkpoint_has_its_row() -> None:
 
 @pytest.mark.slow
 def test_table_is_what_compiler_and_simulator_say() -> None:
-    program = [sys.executable, REPOSITORY / "tools" / "zoo_results.py", "--check"]
+    program = [sys.executable, str(REPOSITORY / "tools" / "zoo_results.py"), "--check"]
     answer = subprocess.run(program, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stderr) == (0, "")
