@@ -27,6 +27,7 @@ from dtss.models.training_log import mean_spike_rate
 
 FORMAT: Literal["dtss-ablation/1"] = "dtss-ablation/1"
 STATE = "ablation.json"
+RUNS = "runs"
 COMMANDS: Mapping[str, str] = {"dtss-compile": "dtss.compiler.cli", "dtss-sim": "dtss.hwsim.cli"}
 EXIT_UNSUPPORTED = 4  # of dtss-compile: the model does not fit the machine
 TRAINED = Path(__file__).parent / "zoo" / "digits.pt"
@@ -222,7 +223,7 @@ def study(plan: Plan, folder: Path, watcher: Watcher) -> dict[str, Outcome]:
     for place, run in enumerate(plan.runs):
         if run.name not in outcomes:
             watcher.start(place, run)
-            home = folder / "runs" / run.name
+            home = folder / RUNS / run.name
             home.mkdir(parents=True, exist_ok=True)
             outcomes[run.name] = _outcome(plan, run, home, watcher.observer(place))
             watcher.save(_in_order(plan, outcomes))
@@ -335,7 +336,8 @@ class _Saved(msgspec.Struct, frozen=True):
 
 
 def holds_a_study(folder: Path) -> bool:
-    return (folder / STATE).exists()
+    """Whether there is something to resume: outcomes, or networks alone, which are measured again."""
+    return any((folder / name).exists() for name in (STATE, RUNS))
 
 
 def holds_other_files(folder: Path) -> bool:
@@ -354,7 +356,7 @@ def read_outcomes(plan: Plan, folder: Path) -> dict[str, Outcome]:
     try:
         saved = msgspec.json.decode(path.read_bytes(), type=_Saved)
     except msgspec.DecodeError as error:
-        hint = "give another folder, or delete this file to measure its networks again"
+        hint = "delete this file to measure the networks again, or give another folder"
         raise StudyError("no ablation study", str(path), str(error), hint) from error
     then, now = saved.options, plan.options
     changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))

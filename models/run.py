@@ -85,13 +85,15 @@ def finished_checkpoint(job: Job) -> Checkpoint | None:
     checkpoint = load(job.output)
     if not checkpoint.training.get("finished"):
         return None
-    recipe = checkpoint.training["recipe"]
-    changed = sorted(name for name, value in _plain_recipe(job.recipe).items() if recipe.get(name) != value)
+    config = dataclasses.replace(job.config, classes=checkpoint.config.classes)  # those of the data set
+    then = {**msgspec.to_builtins(checkpoint.config), **checkpoint.training["recipe"]}
+    now = {**msgspec.to_builtins(config), **_plain_recipe(job.recipe)}
+    changed = sorted(name for name, value in now.items() if then.get(name) != value)
     if changed:
         raise CheckpointError(
             f"a finished run with another {changed[0]}",
             str(job.output),
-            f"{recipe.get(changed[0])!r} there and {getattr(job.recipe, changed[0])!r} now",
+            f"{then.get(changed[0])!r} there and {now[changed[0]]!r} now",
             "give another -o, or leave --resume out to train again",
         )
     return checkpoint
