@@ -12,6 +12,7 @@ from dtss.compiler.graph.ir import Graph, average_active_steps, average_mask_ste
 from dtss.compiler.memory_plan import plan_memory
 from dtss.compiler.passes.assign_tiles import AssignTiles
 from dtss.compiler.passes.base import Pass, Target
+from dtss.compiler.passes.compose_linear_maps import ComposeLinearMaps
 from dtss.compiler.passes.eliminate_membrane_accesses import EliminateMembraneAccesses
 from dtss.compiler.passes.fold_batch_norm import FoldBatchNorm
 from dtss.compiler.passes.hoist_constants import HoistConstants
@@ -24,6 +25,7 @@ from dtss.compiler.schedule.format import AverageTimeSteps, FloatReference, Memo
 
 PIPELINE: tuple[Pass, ...] = (
     FoldBatchNorm(),  # a product and its norm are one linear map: fewer operations, one scale
+    ComposeLinearMaps(),  # a head on a residual of currents moves onto the spikes: products read unsigned values only
     ReassociateAttention(),  # Q·(Kᵀ·V) = (Q·Kᵀ)·V without softmax: take the one that streams fewer words
     PruneTimeSteps(),  # steps whose value is zero, or that nobody needs, are not run
     HoistConstants(),  # the direct-encoded image does not change: what it alone feeds runs once

@@ -30,6 +30,7 @@ class Stage(Enum):
 
     FLOAT = "weights are float64"
     NORMALISED = "no batch norm is left"
+    UNSIGNED = "products read no currents"
     LOWERED = "attention is two products"
     INTEGER = "weights and neurons are integers"
     BOUNDED = "every value has proved bounds"
@@ -54,6 +55,12 @@ def _in_run(graph: Graph, steps: tuple[int, ...]) -> bool:
     return list(steps) == sorted(set(steps) & set(range(graph.time_steps)))
 
 
+def reads_currents(graph: Graph, node: Node) -> bool:
+    """Whether a product would have to multiply signed values, which the array's bit planes cannot carry."""
+    product = isinstance(node.op, Product | Attention)
+    return product and any(carries_current(graph, source) for source in graph.inputs(node))
+
+
 STRUCTURE: tuple[tuple[str, Predicate], ...] = (
     ("inputs exist", lambda graph, node: all(name in graph.by_name for name in node.inputs)),
     ("steps partition the run", _partitions),
@@ -71,6 +78,7 @@ TABLES: dict[Stage, tuple[tuple[str, Predicate], ...]] = {
         ),
     ),
     Stage.NORMALISED: (("no batch norm", lambda graph, node: not isinstance(node.op, BatchNorm)),),
+    Stage.UNSIGNED: (("product reads no currents", lambda graph, node: not reads_currents(graph, node)),),
     Stage.LOWERED: (("no attention node", lambda graph, node: not isinstance(node.op, Attention)),),
     Stage.INTEGER: (
         ("weights are integers", _weights_are(np.int64)),

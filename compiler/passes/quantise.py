@@ -34,6 +34,7 @@ from dtss.compiler.graph.ir import (
     Linear,
     MaxPool,
     Node,
+    TokenSum,
     carries_current,
 )
 from dtss.compiler.graph.verify import Stage
@@ -53,7 +54,7 @@ class Quantise(PassBase):
     """
 
     name: ClassVar[str] = "quantise"
-    requires: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT, Stage.NORMALISED, Stage.LOWERED})
+    requires: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT, Stage.NORMALISED, Stage.UNSIGNED, Stage.LOWERED})
     ensures: ClassVar[frozenset[Stage]] = frozenset({Stage.INTEGER})
     removes: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT})
     membrane_fraction_bits: int = 2
@@ -65,7 +66,9 @@ class Quantise(PassBase):
         changed: dict[str, Node] = {}
         for net in current_nets(graph):
             products = [node for node in net if isinstance(node.op, Convolution | Linear | AttentionProduct)]
-            shifts, scale = _net_scale(graph, products, weight_bits, self._fraction_bits(graph, products))
+            is_output = any(node.name == graph.output for node in net)
+            fraction_bits = 0 if is_output else self._fraction_bits(graph, products)
+            shifts, scale = _net_scale(products, weight_bits, fraction_bits, one_scale=is_output)
             scales |= {node.name: scale for node in net}
             changed |= {node.name: _quantise_product(node, shifts[node.name], scale) for node in products}
         for node in graph.nodes:
@@ -74,8 +77,6 @@ class Quantise(PassBase):
         return graph.map_nodes(changed, output_scale=graph.output_scale * _output_scale(graph, scales))
 
     def _fraction_bits(self, graph: Graph, products: list[Node]) -> int:
-        if any(node.name == graph.output for node in products):
-            return 0
         if all(isinstance(node.op, AttentionProduct) for node in products):
             return max(exact_fraction_bits(graph, node) for node in products)
         return self.membrane_fraction_bits
@@ -107,7 +108,7 @@ def current_nets(graph: Graph) -> list[list[Node]]:
     currents = [node for node in graph.nodes if carries_current(graph, node)]
     joined.add_nodes_from(node.name for node in currents)
     for node in currents:
-        if isinstance(node.op, Add | MaxPool):
+        if isinstance(node.op, Add | MaxPool | TokenSum):
             joined.add_edges_from((node.name, name) for name in node.inputs)
     return [[node for node in currents if node.name in names] for names in nx.connected_components(joined)]
 
@@ -142,22 +143,22 @@ def _fold_into(node: Node, preprocess: Preprocess) -> Node:
     return replace(node, op=replace(node.op, weight=weight, bias=bias, pad_value=pad))
 
 
-def _ideal_scale(graph: Graph, node: Node, weight_bits: int) -> Scale:
-    """The LSB [O] with which the largest weight of each channel becomes the largest integer."""
+def _ideal_scale(node: Node, weight_bits: int, one_scale: bool) -> Scale:
+    """The LSB [O] with which the largest weight of each channel (`one_scale`: of all) becomes the largest integer."""
     if isinstance(node.op, AttentionProduct):
         return np.full(node.channels, node.op.scale)
     assert isinstance(node.op, Convolution | Linear)
     largest = np.abs(node.op.weight).reshape(node.channels, -1).max(1)
-    if node.name == graph.output:
+    if one_scale:
         largest = np.full(node.channels, largest.max())
     return np.where(largest > 0, largest, 1.0) / ((1 << (weight_bits - 1)) - 1)
 
 
 def _net_scale(
-    graph: Graph, products: list[Node], weight_bits: int, fraction_bits: int
+    products: list[Node], weight_bits: int, fraction_bits: int, one_scale: bool
 ) -> tuple[dict[str, int], Scale]:
     """Left shifts of the products and the LSB [O] they share: scale·2^shift is at least each product's ideal LSB."""
-    ideal = {node.name: _ideal_scale(graph, node, weight_bits) for node in products}
+    ideal = {node.name: _ideal_scale(node, weight_bits, one_scale) for node in products}
     if any(isinstance(node.op, AttentionProduct) for node in products) and len(products) > 1:
         raise CompileError(
             products[0].name, "adds an attention product to another current", "put a neuron between them"

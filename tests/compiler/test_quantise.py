@@ -23,6 +23,7 @@ from dtss.compiler.graph.ir import (
     Node,
 )
 from dtss.compiler.passes.base import Pass, Target
+from dtss.compiler.passes.compose_linear_maps import ComposeLinearMaps
 from dtss.compiler.passes.fold_batch_norm import FoldBatchNorm
 from dtss.compiler.passes.manager import run_passes
 from dtss.compiler.passes.quantise import Quantise, current_nets, fold_preprocessing, integer_leak
@@ -36,7 +37,7 @@ from tests.compiler.random_graphs import graphs
 from tests.compiler.small_networks import PIXELS, SPIKING_JELLY
 
 TARGET = Target(load_hardware("edge-16x16"))
-LOWER: tuple[Pass, ...] = (FoldBatchNorm(), ReassociateAttention())
+LOWER: tuple[Pass, ...] = (FoldBatchNorm(), ComposeLinearMaps(), ReassociateAttention())
 
 
 def lowered(graph: Graph) -> Graph:
