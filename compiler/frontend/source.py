@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from dtss.compiler.frontend.options import ReadOptions
 from dtss.compiler.graph.ir import Graph
+from dtss.compiler.passes.prune_time_steps import reads_the_image
 from dtss.compiler.schedule import io
+from dtss.compiler.schedule.errors import UnsupportedError
 from dtss.compiler.schedule.format import FloatReference
 from dtss.compiler.schedule.images import ImageForm, UserImages, read_images
 
@@ -58,7 +60,14 @@ def read_source(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # 
     # torch loads only when a checkpoint is read
     from dtss.compiler.frontend import dtss, spikformer  # noqa: PLC0415
 
-    return dtss.read(path, options) if options.arch is None else spikformer.read(path, options)
+    source = dtss.read(path, options) if options.arch is None else spikformer.read(path, options)
+    if not reads_the_image(source.graph):
+        raise UnsupportedError(
+            str(path),
+            "its time-step masks cut every way from the image to the logits, so all images get the same answer",
+            "train it again with a smaller mask loss, or keep a first step in every layer (minimum_steps)",
+        )
+    return source
 
 
 def read_calibration(graph: Graph, path: Path | None) -> UserImages | None:

@@ -31,6 +31,7 @@ LARGEST_IMAGE_SIDE = 4096
 SMALL_IMAGE_SIDE = 64  # up to here, the layout for small images
 IMAGENET_CLASSES = 1000
 TIME_STEPS = 4
+USUAL = "the code's own"
 NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
 CIFAR_COLOURS = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))  # cifar10.yml of both repositories
 IMAGENET_COLOURS = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # imagenet.yml of both repositories
@@ -98,7 +99,7 @@ def read_network(path: Path, options: ReadOptions) -> Network:
     notes = (
         f"{layout.title}: {sizes.depth} blocks of {sizes.dim} features, MLP of {sizes.hidden}",
         f"{heads} heads ({heads_from}), {steps} time steps ({steps_from})",
-        f"images {image_size[0]}×{image_size[1]}×{sizes.in_channels} ({size_from}), mean and std {colours_from}",
+        f"images {image_size[0]}×{image_size[1]}×{sizes.in_channels} ({size_from}), mean and std ({colours_from})",
         *(["the file holds a moving average, too: --ema reads it"] if not options.ema and has_ema(payload) else []),
     )
     return Network(layout, sizes, _split_fused(layout, sizes, state), heads, steps, image_size, preprocess, notes)
@@ -348,7 +349,7 @@ def _choose(said: Chosen | None, written: Chosen | None, usual: Chosen, option: 
         return said, "as said" if written in (None, said) else f"as said; the file's args have {written}"
     if written is not None:
         return written, "from the file's args"
-    return usual, f"not in the file; {option} says otherwise"
+    return usual, f"{USUAL}, see {option}"
 
 
 def _choose_image_size(
@@ -388,8 +389,8 @@ def _choose_colours(
             )
         if not all(map(math.isfinite, values)) or (name == "std" and min(values) <= 0.0):
             raise BadInputError(f"--{name}", f"found {_numbers(values)}", "give finite numbers, std above 0")
-    if origin.startswith("not"):
-        origin = f"of {'CIFAR' if small else 'ImageNet'}, {origin}"
+    if origin.startswith(USUAL):
+        origin = f"of {'CIFAR' if small else 'ImageNet'}: {origin}"
     return Preprocess(pixel_scale=1 / 255, mean=mean, std=std, pixel_max=255), origin
 
 
