@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="dtss-compile",
         description="Compile a trained spiking transformer to an integer, pruned, tiled schedule.",
-        epilog="exit codes: 0 ok, 1 --check found a difference, 2 usage, 3 bad input file, "
+        epilog="exit codes: 0 ok, 1 check failed, 2 usage, 3 bad input file, "
         "4 model unsupported or does not fit, 70 internal bug",
     )
     command.add_argument(

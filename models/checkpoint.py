@@ -241,6 +241,13 @@ def _check(checkpoint: Checkpoint, where: str) -> None:
 
 
 def _check_state(checkpoint: Checkpoint, where: str) -> None:
+    if checkpoint.config.depth > len(checkpoint.state_dict):
+        raise CheckpointError(
+            "tensors are missing",
+            where,
+            f"{len(checkpoint.state_dict)} tensors",
+            f"config {checkpoint.config.name!r} has {checkpoint.config.depth} blocks",
+        )
     with torch.device("meta"):
         expected = network_of(checkpoint.config).state_dict()
     state = checkpoint.state_dict

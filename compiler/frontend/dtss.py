@@ -18,6 +18,7 @@ from dtss.compiler.frontend.options import ReadOptions
 from dtss.compiler.frontend.source import Source, read_calibration
 from dtss.compiler.frontend.spikformer_file import cleaned, layouts_of, tensors_in
 from dtss.compiler.graph.ir import BatchNorm, Convolution, FloatNeuron, Graph, Linear, MaxPool
+from dtss.compiler.schedule.check import LARGEST_TIME_STEPS
 from dtss.compiler.schedule.errors import BadInputError, UnsupportedError
 from dtss.compiler.schedule.format import Preprocess
 from dtss.models import checkpoint as checkpoints
@@ -65,11 +66,14 @@ def _refuse_foreign(payload: object, where: str) -> None:
 
 
 def _refuse_contradictions(checkpoint: Checkpoint, options: ReadOptions, where: str) -> None:
+    """What the user says beside what the checkpoint says."""
     for option in ("heads", "image_size", "mean", "std"):
         if getattr(options, option) is not None:
             name = option.replace("_", "-")
             raise BadInputError(f"--{name}", f"{where} is a dtss checkpoint, which says it itself", "leave it out")
     trained = checkpoint.config.time_steps
+    if trained > LARGEST_TIME_STEPS:
+        raise UnsupportedError(where, f"runs {trained} time steps", f"a schedule has at most {LARGEST_TIME_STEPS}")
     if options.time_steps not in (None, trained):
         raise BadInputError(
             "--time-steps",
@@ -204,7 +208,7 @@ def head_of(head: nn.Linear, tokens: int) -> Linear:
 
 
 def batch_norm_of(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:
-    """A trained norm's affine map, its variance checked."""
+    """A trained norm's affine map."""
     variance = _array(norm.running_var)
     return BatchNorm(_array(norm.weight), _array(norm.bias), _array(norm.running_mean), variance, norm.eps)
 

@@ -112,6 +112,8 @@ def find_state(payload: object, where: str, ema: bool) -> State:
     """The state_dict: the file itself, or under the name that timm or torchvision's scripts give it."""
     if not isinstance(payload, dict):
         raise BadInputError(where, f"holds no state_dict, but {type(payload).__name__}", "save the model's state_dict")
+    if "format" in payload:
+        raise BadInputError(where, f"says that it is {payload['format']!r}, not --arch's", "leave --arch out")
     tensors = tensors_in(payload, ema)
     if not tensors:
         wanted = " or ".join(EMA_PLACES if ema else PLACES)
