@@ -70,7 +70,7 @@ class _Counts:
 
 
 def compare(source: Source, compiled: Compiled, images: int, where: str) -> Comparison:
-    """The first `images` of the user's images, or of those stored with the model, one at a time."""
+    """On the first `images` of those that go into the schedule, one at a time."""
     pixels, labels = _real_images(source, images, where)
     run_float, counts = _float_run(source.graph), _Counts()
     float_logits, integer_logits = [], []
@@ -97,12 +97,9 @@ def compare(source: Source, compiled: Compiled, images: int, where: str) -> Comp
 
 
 def _real_images(source: Source, images: int, where: str) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-    pixels, labels = source.images, source.labels
-    if source.calibration is not None:
-        pixels, labels = source.calibration.pixels.astype(np.uint8), source.calibration.labels
-    if not len(pixels):
+    if not len(source.images):
         raise BadInputError("--check", f"{where} has no images of its own", "give some with --calibration FILE")
-    return pixels[:images], None if labels is None else labels[:images]
+    return source.images[:images], None if source.labels is None else source.labels[:images]
 
 
 def _float_run(graph: Graph) -> Callable[[NDArray[np.uint8]], tuple[NDArray[np.float64], Spikes]]:

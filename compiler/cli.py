@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from dtss.compiler.frontend.options import Architecture, ReadOptions
 from dtss.compiler.schedule.command import run_command
-from dtss.compiler.schedule.errors import EXIT_OK, BadInputError
+from dtss.compiler.schedule.errors import EXIT_CHECK_FAILED, EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
+    from dtss.compiler.ablation import Ablation
     from dtss.compiler.check_source import Comparison
     from dtss.compiler.frontend.source import Source
     from dtss.compiler.graph.ir import Graph
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from dtss.compiler.passes.manager import Observer
     from dtss.compiler.schedule.format import Schedule
 
-OPTIONAL_PASSES = ("prune-time-steps", "hoist-constants", "eliminate-membrane-accesses")
+OPTIONAL_PASSES = ("reassociate-attention", "prune-time-steps", "hoist-constants", "eliminate-membrane-accesses")
 DEFAULT_HARDWARE = "edge-16x16"
 DEFAULT_CHECKED_IMAGES = 8
 
@@ -41,9 +42,19 @@ def parser() -> argparse.ArgumentParser:
                          help="schedule to write; its tensors go beside it as .safetensors")  # fmt: skip
     command.add_argument("--hardware", default=DEFAULT_HARDWARE, metavar="NAME|FILE",
                          help="a shipped machine or a TOML file (default: %(default)s)")  # fmt: skip
+    command.add_argument("--weight-bits", type=int, metavar="N",
+                         help="of every weight, at most the array's (default: the array's)")  # fmt: skip
+    command.add_argument("--layer-weight-bits", type=_layer_bits, action="append", default=[], metavar="LAYER=N",
+                         help="of this layer's weights; may be repeated")  # fmt: skip
     command.add_argument("--time-order", choices=("inner", "outer"),
                          help="run time innermost or outermost in every layer (default: chosen per layer)")  # fmt: skip
     command.add_argument("--explain", action="store_true", help="print what each layer skips at each step, and why")
+    command.add_argument("--ablation", action="store_true",
+                         help="also compile with each optional pass off, simulate, and compare")  # fmt: skip
+    command.add_argument("--tech", default="45nm", metavar="NAME|FILE",
+                         help="the energies of --ablation, as in dtss-sim (default: %(default)s)")  # fmt: skip
+    command.add_argument("--limit", type=int, default=16, metavar="N",
+                         help="images that --ablation simulates (default: %(default)s)")  # fmt: skip
     command.add_argument("--dump", type=Path, metavar="DIR", help="write the graph after each pass")
     command.add_argument("--onnx", type=Path, metavar="FILE", help="write the float network with frozen masks as ONNX")
     command.add_argument("--json", action="store_true", help="print the summary as one JSON object")
@@ -72,8 +83,8 @@ def _add_source_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="standard deviation of the same")
     group.add_argument("--ema", action="store_true", help="read the moving average of the weights")
     group.add_argument("--calibration", type=Path, metavar="FILE",
-                       help="real images for --check and for the schedule, a .npy or .npz as dtss-sim --images "
-                       "takes")  # fmt: skip
+                       help="real images to round the weights by; the last quarter is held out for --check and the "
+                       "schedule; a .npy or .npz as dtss-sim --images takes")  # fmt: skip
 
 
 def _positive(text: str) -> int:
@@ -102,6 +113,13 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0.5,0.5,0.5") from None
 
 
+def _layer_bits(text: str) -> tuple[str, int]:
+    layer, equals, bits = text.rpartition("=")
+    if not equals or not layer or not bits.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: write it as LAYER=N")
+    return layer, int(bits)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of dtss-compile."""
     options = parser().parse_args(arguments)
@@ -117,9 +135,15 @@ def run(options: argparse.Namespace) -> int:
     from dtss.compiler.schedule.hardware import load_hardware
 
     _refuse_impossible_outputs(options)
-    target = Target(load_hardware(options.hardware), options.time_order)
     source = read_source(options.model, _read_options(options))
     _warn_of_clipped(options, source)
+    target = Target(
+        load_hardware(options.hardware),
+        options.time_order,
+        options.weight_bits,
+        dict(options.layer_weight_bits),
+        None if source.calibration is None else source.calibration.pixels,
+    )
     dumps: dict[str, str] = {}
     compiled = compile_graph(
         source.graph,
@@ -139,8 +163,9 @@ def run(options: argparse.Namespace) -> int:
         _export(source, target, options.onnx)
     if options.dump:
         _write_dumps(options.dump, dumps)
-    _report(options, source, schedule, comparison)
-    return EXIT_OK
+    ablation = _ablation(options, source, target) if options.ablation else None
+    _report(options, source, schedule, comparison, ablation)
+    return EXIT_OK if ablation is None or ablation.agrees else EXIT_CHECK_FAILED
 
 
 def _read_options(options: argparse.Namespace) -> ReadOptions:
@@ -192,6 +217,14 @@ def _export(source: Source, target: Target, path: Path) -> None:
     export_onnx(source.graph, target, path)
 
 
+def _ablation(options: argparse.Namespace, source: Source, target: Target) -> Ablation:
+    from dtss.compiler.ablation import ablate
+
+    if options.limit < 1:
+        raise BadInputError("--limit", f"is {options.limit}", "give 1 or more images")
+    return ablate(source.graph, target, source.sample_tensors(), options.tech, options.limit)
+
+
 def _warn_of_gaps(schedule: Schedule) -> None:
     """A mask that is no prefix is legal, but training with non-negative scores never makes one."""
     for node in schedule.lif_nodes:
@@ -213,15 +246,26 @@ def _warn_of_clipped(options: argparse.Namespace, source: Source) -> None:
         )
 
 
-def _report(options: argparse.Namespace, source: Source, schedule: Schedule, comparison: Comparison | None) -> None:
+def _report(
+    options: argparse.Namespace,
+    source: Source,
+    schedule: Schedule,
+    comparison: Comparison | None,
+    ablation: Ablation | None,
+) -> None:
+    from dtss.compiler.ablation import as_records, as_text
     from dtss.compiler.explain import explain
 
     if options.json:
-        print(json.dumps(summary(options, source, schedule, comparison), indent=2, sort_keys=True))
+        found = summary(options, source, schedule, comparison)
+        found |= {} if ablation is None else {"ablation": as_records(ablation)}
+        print(json.dumps(found, indent=2, sort_keys=True))
     elif not options.quiet:
         if options.explain:
             print(explain(schedule))
         print(summary_text(options, source, schedule, comparison))
+        if ablation is not None:
+            print(f"\n{as_text(ablation)}")
 
 
 def summary(
@@ -280,7 +324,11 @@ def summary_text(options: argparse.Namespace, source: Source, schedule: Schedule
 def _images_text(source: Source) -> str:
     if source.calibration is None:
         return "images            none in the schedule: give dtss-sim some with --images"
-    return f"images            {len(source.images)} of {len(source.calibration.pixels)} go into the schedule"
+    held_out = "held out" if source.images is not source.calibration.pixels else "the same"
+    return (
+        f"images            {len(source.calibration.pixels)} calibrate, {len(source.images)} {held_out} go into the "
+        "schedule"
+    )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from dtss.compiler.schedule.images import ImageForm, UserImages, read_images
 
 ExactLogits = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 
+HELD_OUT_PART = 4  # one image in so many
 MOST_STORED_IMAGES = 32
 LARGE_IMAGE_SIDE = 64
 MOST_STORED_LARGE_IMAGES = 8
@@ -31,7 +32,7 @@ class Source:
     images uint8 [B, H, W, C], maybe none; labels int64 [B], None if unknown; float_logits [B, K] of the source
     framework on these images.
     exact_logits: pixels → logits [B, K] of the source framework in float64.
-    calibration: all images that the user gave with --calibration.  notes: what the file did not say, for the user.
+    calibration: what the user gave to calibrate with.  notes: what the file did not say, for the user.
     """
 
     graph: Graph
@@ -77,7 +78,23 @@ def read_calibration(graph: Graph, path: Path | None) -> UserImages | None:
     return read_images(path, ImageForm(graph.nodes[0].shape, graph.preprocess, len(graph.classes)))
 
 
-def images_to_store(graph: Graph) -> int:
-    """How many of the user's images the schedule keeps: the source network runs on each of them."""
-    height, width, _ = graph.nodes[0].shape
-    return MOST_STORED_IMAGES if max(height, width) <= LARGE_IMAGE_SIDE else MOST_STORED_LARGE_IMAGES
+def split_held_out(graph: Graph, given: UserImages | None) -> tuple[UserImages | None, UserImages]:
+    """The user's images: those that calibrate, and the last quarter, which does not and goes into the schedule.
+
+    Of fewer than four images each serves for both. The source network runs on every image that is stored, so a
+    schedule keeps MOST_STORED_IMAGES of them, of large ones MOST_STORED_LARGE_IMAGES.
+    """
+    height, width, _ = shape = graph.nodes[0].shape
+    if given is None:
+        return None, UserImages(np.zeros((0, *shape), np.uint8), None, 0)
+    most = MOST_STORED_IMAGES if max(height, width) <= LARGE_IMAGE_SIDE else MOST_STORED_LARGE_IMAGES
+    held_out = len(given.pixels) // HELD_OUT_PART
+    if held_out == 0:
+        return given, given
+    first = len(given.pixels) - held_out
+    return _part(given, slice(first)), _part(given, slice(first, first + most))
+
+
+def _part(images: UserImages, part: slice) -> UserImages:
+    labels = None if images.labels is None else images.labels[part]
+    return UserImages(images.pixels[part], labels, images.clipped_values)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dtss.compiler.frontend.builder import GraphBuilder
 from dtss.compiler.frontend.options import ReadOptions
-from dtss.compiler.frontend.source import Source, images_to_store, read_calibration
+from dtss.compiler.frontend.source import Source, read_calibration, split_held_out
 from dtss.compiler.frontend.spikformer_file import NORM_TENSORS, Network, read_network
 from dtss.compiler.frontend.spikformer_forward import source_logits
 from dtss.compiler.frontend.spikformer_names import Fire, Pool, StemLayer, Unit
@@ -28,16 +28,15 @@ NORM_EPSILON = 1e-5  # torch's default, which all of the code bases keep
 
 
 def read(path: Path, options: ReadOptions) -> Source:
-    """A checkpoint as a source; the calibration images are stored with it, as many as `images_to_store` says."""
+    """A checkpoint as a source; `split_held_out` says what becomes of the user's images."""
     network = read_network(path, options)
     graph = graph_of(network)
-    calibration = read_calibration(graph, options.calibration)
-    stored = images_to_store(graph)
-    images = np.zeros((0, *graph.nodes[0].shape), np.uint8) if calibration is None else calibration.pixels[:stored]
+    calibration, held_out = split_held_out(graph, read_calibration(graph, options.calibration))
+    images = held_out.pixels.astype(np.uint8, copy=False)
     return Source(
         graph=graph,
         images=images,
-        labels=None if calibration is None or calibration.labels is None else calibration.labels[:stored],
+        labels=held_out.labels,
         float_logits=source_logits(network, images, torch.float32).astype(np.float32),
         trained_accuracy=None,
         exact_logits=lambda pixels: source_logits(network, pixels, torch.float64),

@@ -67,9 +67,9 @@ def describe(op: Op) -> str:
             return "image"
         case Convolution():
             kernel = f"{op.weight.shape[1]}x{op.weight.shape[2]}"
-            return f"conv[{kernel} stride {op.stride} pad {op.padding} {op.weight.dtype} shift {op.current_shift}]"
+            return f"conv[{kernel} stride {op.stride} pad {op.padding} {_weights(op)} shift {op.current_shift}]"
         case Linear():
-            return f"linear[{op.weight.dtype} shift {op.current_shift}]"
+            return f"linear[{_weights(op)} shift {op.current_shift}]"
         case BatchNorm():
             return "batch_norm"
         case Attention():
@@ -87,3 +87,7 @@ def describe(op: Op) -> str:
             return f"max_pool[{op.kernel}/{op.stride} pad {op.padding}]"
         case TokenSum():
             return "token_sum"
+
+
+def _weights(op: Convolution | Linear) -> str:
+    return f"{op.weight_bits}-bit" if op.weight_bits else str(op.weight.dtype)

@@ -11,6 +11,7 @@ A strict H > θ becomes H' ≥ ⌊θ/(g·scale)⌋ + 1, and soft reset subtracts
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -28,18 +29,17 @@ from dtss.compiler.graph.ir import (
     Convolution,
     FloatNeuron,
     Graph,
-    Image,
     IntegerNeuron,
     Lif,
     Linear,
     MaxPool,
     Node,
+    Product,
     TokenSum,
     carries_current,
 )
 from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
-from dtss.compiler.schedule.format import Preprocess
 from dtss.compiler.schedule.numerics import FixedLeak, Leak, ShiftLeak
 
 LEAK_FRACTION_BITS = 12
@@ -54,23 +54,23 @@ class Quantise(PassBase):
     """
 
     name: ClassVar[str] = "quantise"
-    requires: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT, Stage.NORMALISED, Stage.UNSIGNED, Stage.LOWERED})
+    requires: ClassVar[frozenset[Stage]] = frozenset(
+        {Stage.FLOAT, Stage.NORMALISED, Stage.UNSIGNED, Stage.LOWERED, Stage.PIXELS}
+    )
     ensures: ClassVar[frozenset[Stage]] = frozenset({Stage.INTEGER})
     removes: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT})
     membrane_fraction_bits: int = 2
 
     def run(self, graph: Graph, target: Target) -> Graph:
-        graph = fold_preprocessing(graph)
-        weight_bits = target.hardware.widths.weight
+        refuse_impossible_widths(graph, target)
         scales: dict[str, Scale] = {}
         changed: dict[str, Node] = {}
         for net in current_nets(graph):
-            products = [node for node in net if isinstance(node.op, Convolution | Linear | AttentionProduct)]
-            is_output = any(node.name == graph.output for node in net)
+            products, is_output = products_of(net), holds_output(graph, net)
             fraction_bits = 0 if is_output else self._fraction_bits(graph, products)
-            shifts, scale = _net_scale(products, weight_bits, fraction_bits, one_scale=is_output)
+            shifts, scale = _net_scale(products, target, fraction_bits, one_scale=is_output)
             scales |= {node.name: scale for node in net}
-            changed |= {node.name: _quantise_product(node, shifts[node.name], scale) for node in products}
+            changed |= {node.name: _quantise_product(node, shifts[node.name], scale, target) for node in products}
         for node in graph.nodes:
             if isinstance(node.op, Lif):
                 changed[node.name] = _quantise_lif(node, scales[node.inputs[0]])
@@ -113,52 +113,65 @@ def current_nets(graph: Graph) -> list[list[Node]]:
     return [[node for node in currents if node.name in names] for names in nx.connected_components(joined)]
 
 
-def fold_preprocessing(graph: Graph) -> Graph:
-    """Pixels enter as they are: x = (p·pixel_scale − mean)/std moves into the convolution that reads the image.
+def refuse_impossible_widths(graph: Graph, target: Target) -> None:
+    """Bits that no array or no layer has."""
+    weighted = [node.name for node in graph.nodes if isinstance(node.op, Convolution | Linear)]
+    for name in target.layer_weight_bits:
+        if name not in weighted:
+            near = difflib.get_close_matches(name, weighted, n=3, cutoff=0.3) or weighted[:3]
+            raise CompileError(name, "has no weights to set bits of", f"name a layer that has: {', '.join(near)}")
+    widest = target.hardware.widths.weight
+    for name in weighted:
+        if not 2 <= target.weight_bits_of(name) <= widest:
+            found = f"weights of {target.weight_bits_of(name)} bits"
+            raise CompileError(name, found, f"the array of {target.hardware.name} takes 2 to {widest}")
 
-    Zero padding of x is padding of p with round(mean/pixel_scale); the bias uses the exact mean.
+
+def holds_output(graph: Graph, net: Iterable[Node]) -> bool:
+    """Whether the logits are in this net: they have one scale for all channels."""
+    return any(node.name == graph.output for node in net)
+
+
+def products_of(net: Iterable[Node]) -> list[Node]:
+    return [node for node in net if isinstance(node.op, Product)]
+
+
+def weight_lsbs(graph: Graph, target: Target) -> dict[str, Scale]:
+    """What one integer of each weight means, [O] for every convolution and linear layer."""
+    lsbs: dict[str, Scale] = {}
+    for net in current_nets(graph):
+        products = products_of(net)
+        shifts, scale = _net_scale(products, target, fraction_bits=0, one_scale=holds_output(graph, net))
+        lsbs |= {node.name: scale * 2.0 ** shifts[node.name] for node in products}
+    return lsbs
+
+
+def largest_integer(target: Target, product: str) -> int:
+    """Weights are −largest … largest, so that a weight and its negative are alike."""
+    return (1 << (target.weight_bits_of(product) - 1)) - 1
+
+
+def _ideal_scale(node: Node, target: Target, one_scale: bool) -> Scale:
+    """The LSB [O] that calibration chose, or that makes the largest weight of each channel the largest integer.
+
+    one_scale: the largest weight of all channels, for each.
     """
-    image = graph.nodes[0]
-    assert isinstance(image.op, Image)
-    changed = {node.name: _fold_into(node, graph.preprocess) for node in graph.consumers(image.name)}
-    return graph.map_nodes(changed)
-
-
-def _fold_into(node: Node, preprocess: Preprocess) -> Node:
-    if not isinstance(node.op, Convolution | Linear):
-        raise CompileError(node.name, "reads the image, but is no convolution or linear layer", "put one before it")
-    mean, std = np.array(preprocess.mean), np.array(preprocess.std)
-    offset = -(node.op.weight * (mean / std)).reshape(len(node.op.weight), -1).sum(1)
-    bias = offset if node.op.bias is None else node.op.bias + offset
-    weight = node.op.weight * (preprocess.pixel_scale / std)
-    if isinstance(node.op, Linear):
-        return replace(node, op=replace(node.op, weight=weight, bias=bias))
-    pad = np.rint(mean / preprocess.pixel_scale).astype(np.int64)
-    if node.op.padding and not 0 <= pad.min() <= pad.max() <= preprocess.pixel_max:
-        raise CompileError(
-            node.name,
-            f"zero padding of the normalised image is pixel {pad.tolist()}, and pixels are 0 to {preprocess.pixel_max}",
-            "use a mean within the range of the pixels, or no padding",
-        )
-    return replace(node, op=replace(node.op, weight=weight, bias=bias, pad_value=pad))
-
-
-def _ideal_scale(node: Node, weight_bits: int, one_scale: bool) -> Scale:
-    """The LSB [O] with which the largest weight of each channel (`one_scale`: of all) becomes the largest integer."""
     if isinstance(node.op, AttentionProduct):
         return np.full(node.channels, node.op.scale)
     assert isinstance(node.op, Convolution | Linear)
+    if node.op.lsb is not None:
+        return node.op.lsb
     largest = np.abs(node.op.weight).reshape(node.channels, -1).max(1)
     if one_scale:
         largest = np.full(node.channels, largest.max())
-    return np.where(largest > 0, largest, 1.0) / ((1 << (weight_bits - 1)) - 1)
+    return np.where(largest > 0, largest, 1.0) / largest_integer(target, node.name)
 
 
 def _net_scale(
-    products: list[Node], weight_bits: int, fraction_bits: int, one_scale: bool
+    products: list[Node], target: Target, fraction_bits: int, *, one_scale: bool
 ) -> tuple[dict[str, int], Scale]:
     """Left shifts of the products and the LSB [O] they share: scale·2^shift is at least each product's ideal LSB."""
-    ideal = {node.name: _ideal_scale(node, weight_bits, one_scale) for node in products}
+    ideal = {node.name: _ideal_scale(node, target, one_scale) for node in products}
     if any(isinstance(node.op, AttentionProduct) for node in products) and len(products) > 1:
         raise CompileError(
             products[0].name, "adds an attention product to another current", "put a neuron between them"
@@ -170,14 +183,15 @@ def _net_scale(
     return {name: shift + fraction_bits for name, shift in shifts.items()}, shared / 2.0**fraction_bits
 
 
-def _quantise_product(node: Node, shift: int, scale: Scale) -> Node:
+def _quantise_product(node: Node, shift: int, scale: Scale, target: Target) -> Node:
     if isinstance(node.op, AttentionProduct):
         return replace(node, op=replace(node.op, current_shift=shift))
     assert isinstance(node.op, Convolution | Linear)
     lsb = (scale * 2.0**shift).reshape((-1,) + (1,) * (node.op.weight.ndim - 1))
     weight = np.rint(node.op.weight / lsb).astype(np.int64)
     bias = None if node.op.bias is None else np.rint(node.op.bias / scale).astype(np.int64)
-    return replace(node, op=replace(node.op, weight=weight, bias=bias, current_shift=shift))
+    bits = target.weight_bits_of(node.name)
+    return replace(node, op=replace(node.op, weight=weight, bias=bias, current_shift=shift, weight_bits=bits))
 
 
 def _quantise_lif(node: Node, scale: Scale) -> Node:

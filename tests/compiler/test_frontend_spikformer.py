@@ -310,7 +310,7 @@ def test_usage_error(work: Path, capsys: Capture, option: str, text: str, senten
 
 def test_command_compiles_checks_and_stores_images(cifar: dict[str, Tensor], work: Path, capsys: Capture) -> None:
     torch.save(timm(cifar, num_heads=2, img_size=16), "official.pth.tar")
-    np.savez("images.npz", images=images_of(16, 40), labels=np.arange(40) % 5)
+    np.savez("images.npz", images=images_of(16, 160), labels=np.arange(160) % 5)
     arguments = ["official.pth.tar", "--arch", "spikformer-2-32", "--calibration", "images.npz", "-o", "x.json"]
     assert main([*arguments, "--check", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -322,17 +322,17 @@ def test_command_compiles_checks_and_stores_images(cifar: dict[str, Tensor], wor
             "source            images 16×16×3 (from the file's args), "
             "mean and std (of CIFAR: the code's own, see --mean and --std)"
         ),
-        "images            32 of 40 go into the schedule",
+        "images            120 calibrate, 32 held out go into the schedule",
         "operations        50, over 4 time steps",
     ]
     assert lines[11] == "checked           3 images"
     assert lines[12].startswith("graph, source     largest difference ") and lines[12].endswith("same class in 100.0%")
     assert lines[-1] == "written           x.json, x.safetensors"
     loaded = io.load(work / "x.json")
-    np.testing.assert_array_equal(loaded.tensors[io.IMAGES], images_of(16, 40)[:32])
-    np.testing.assert_array_equal(loaded.tensors[io.LABELS], np.arange(32) % 5)
+    np.testing.assert_array_equal(loaded.tensors[io.IMAGES], images_of(16, 160)[120:152])
+    np.testing.assert_array_equal(loaded.tensors[io.LABELS], np.arange(120, 152) % 5)
     source = read_source(Path("official.pth.tar"), ReadOptions(arch=Architecture.parse("spikformer")))
-    expected = source.exact_logits(images_of(16, 40)[:32])
+    expected = source.exact_logits(images_of(16, 160)[120:152])
     same = np.abs(loaded.tensors[io.FLOAT_LOGITS] - expected).max(1) <= 1e-4  # float32 may move a spike
     assert same.mean() > 0.9
     assert loaded.schedule.reference.sample_accuracy is not None

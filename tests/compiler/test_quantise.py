@@ -25,8 +25,9 @@ from dtss.compiler.graph.ir import (
 from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.compose_linear_maps import ComposeLinearMaps
 from dtss.compiler.passes.fold_batch_norm import FoldBatchNorm
+from dtss.compiler.passes.fold_preprocessing import FoldPreprocessing
 from dtss.compiler.passes.manager import run_passes
-from dtss.compiler.passes.quantise import Quantise, current_nets, fold_preprocessing, integer_leak
+from dtss.compiler.passes.quantise import Quantise, current_nets, integer_leak
 from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.pipeline import compile_graph
 from dtss.compiler.schedule.format import Preprocess
@@ -37,7 +38,7 @@ from tests.compiler.random_graphs import graphs
 from tests.compiler.small_networks import PIXELS, SPIKING_JELLY
 
 TARGET = Target(load_hardware("edge-16x16"))
-LOWER: tuple[Pass, ...] = (FoldBatchNorm(), ComposeLinearMaps(), ReassociateAttention())
+LOWER: tuple[Pass, ...] = (FoldBatchNorm(), ComposeLinearMaps(), FoldPreprocessing(), ReassociateAttention())
 
 
 def lowered(graph: Graph) -> Graph:
@@ -274,7 +275,7 @@ def intervals_of_scale(floats: Node, integers: Node) -> tuple[NDArray[np.float64
 @given(graphs())
 @settings(max_examples=60, deadline=None)
 def test_one_scale_explains_every_weight_and_bias_of_a_net(graph: Graph) -> None:
-    floats = fold_preprocessing(lowered(graph))
+    floats = lowered(graph)
     integers = quantised(graph)
     for net in current_nets(floats):
         names = [node.name for node in net if isinstance(node.op, Convolution | Linear)]
