@@ -13,6 +13,7 @@ from dtss.compiler.memory_plan import plan_memory
 from dtss.compiler.passes.assign_tiles import AssignTiles
 from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.calibrate import Calibrate
+from dtss.compiler.passes.compose_linear_maps import ComposeLinearMaps
 from dtss.compiler.passes.eliminate_membrane_accesses import EliminateMembraneAccesses
 from dtss.compiler.passes.fold_batch_norm import FoldBatchNorm
 from dtss.compiler.passes.fold_preprocessing import FoldPreprocessing
@@ -26,6 +27,7 @@ from dtss.compiler.schedule.format import FloatReference, Schedule
 
 PIPELINE: tuple[Pass, ...] = (
     FoldBatchNorm(),  # a product and its norm are one linear map: fewer operations, one scale
+    ComposeLinearMaps(),  # a head on a residual of currents moves onto the spikes: products read unsigned values only
     FoldPreprocessing(),  # pixels enter as they are: unsigned bit planes, no multiplier
     ReassociateAttention(),  # Q·(Kᵀ·V) = (Q·Kᵀ)·V without softmax: take the one that streams fewer words
     Calibrate(),  # given images: weights round together, so that the currents change least
