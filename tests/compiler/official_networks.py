@@ -38,9 +38,12 @@ class Fire(nn.Module):
 class Official(nn.Module):
     """What all share: D features split over heads, softmax-free attention, a head on the mean of tokens and steps."""
 
-    def __init__(self, dim: int = 32, depth: int = 2, heads: int = 2, classes: int = 5, channels: int = 3) -> None:
+    def __init__(
+        self, dim: int = 32, depth: int = 2, heads: int = 2, classes: int = 5, channels: int = 3, mlp_ratio: int = 2
+    ) -> None:
         super().__init__()
         self.dim, self.depth, self.heads, self.classes, self.channels = dim, depth, heads, classes, channels
+        self.hidden = mlp_ratio * dim
         self.trained_decay = False
         self.spikes: dict[str, Tensor] = {}
 
@@ -133,7 +136,7 @@ class SpikformerCifar(Official):
         q, k, v = (self.unit(f"{name}.attn.{letter}", self.dim, x) for letter in "qkv")
         attended = self.fire(f"{name}.attn.attn_lif", self.attend(q, k, v), threshold=0.5)
         x = x + self.unit(f"{name}.attn.proj", self.dim, attended)
-        return x + self.unit(f"{name}.mlp.fc2", self.dim, self.unit(f"{name}.mlp.fc1", 2 * self.dim, x))
+        return x + self.unit(f"{name}.mlp.fc2", self.dim, self.unit(f"{name}.mlp.fc1", self.hidden, x))
 
     def unit(self, name: str, outputs: int, x: Tensor) -> Tensor:
         return self.fire(f"{name}_lif", self.linear(f"{name}_linear", f"{name}_bn", outputs, x))
@@ -192,7 +195,7 @@ class SpikingformerCifar(Official):
         attended = self.fire(f"{name}.attn.attn_lif", self.attend(q, k, v), threshold=0.5)
         x = x + self.conv1d(f"{name}.attn.proj_conv", f"{name}.attn.proj_bn", self.dim, attended, bias=True)
         hidden = self.fire(f"{name}.mlp.mlp1_lif", x)
-        hidden = self.conv2d(f"{name}.mlp.mlp1_conv", f"{name}.mlp.mlp1_bn", 2 * self.dim, hidden)
+        hidden = self.conv2d(f"{name}.mlp.mlp1_conv", f"{name}.mlp.mlp1_bn", self.hidden, hidden)
         hidden = self.fire(f"{name}.mlp.mlp2_lif", hidden)
         return x + self.conv2d(f"{name}.mlp.mlp2_conv", f"{name}.mlp.mlp2_bn", self.dim, hidden)
 
@@ -253,7 +256,7 @@ class SpikingJelly(Official):
         del self.spikes[f"{name}.attn.qkv_lif"]
         x = x + self.unit(f"{name}.attn.proj_conv_bn", f"{name}.attn.proj_lif", self.dim,
                           self.fire(f"{name}.attn.attn_lif", self.attend(q, k, v), threshold=0.5))  # fmt: skip
-        hidden = self.unit(f"{name}.mlp.fc1", f"{name}.mlp.neuron1", 2 * self.dim, x)
+        hidden = self.unit(f"{name}.mlp.fc1", f"{name}.mlp.neuron1", self.hidden, x)
         return x + self.unit(f"{name}.mlp.fc2", f"{name}.mlp.neuron2", self.dim, hidden)
 
     def unit(self, name: str, lif: str, outputs: int, x: Tensor) -> Tensor:
