@@ -1,0 +1,155 @@
+"""The fused LIF against the loop over time, bit for bit: numba, and Triton on CUDA or in its interpreter."""
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable
+
+import hypothesis
+import pytest
+import torch
+from hypothesis import strategies
+from torch import Tensor
+
+from dtss.models import fused_lif
+from dtss.models.fused_lif import Rules, dense_steps
+from dtss.models.neurons import NEURON_FAMILIES, Lif, NeuronSpec
+
+ON_CUDA = torch.cuda.is_available()
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton for this machine")
+needs_cuda = pytest.mark.skipif(not ON_CUDA, reason="no CUDA device")
+
+Run = Callable[[Lif, Tensor, Tensor | None], Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A layer, its currents I [T, B, C, H, W] in some layout, its mask, and ∂L/∂O."""
+
+    spec: NeuronSpec
+    peak: float
+    current: Tensor
+    mask: Tensor | None
+    gradient: Tensor
+
+
+def laid_out(dense: Tensor, layout: str) -> Tensor:
+    match layout:
+        case "channels last":
+            return dense.movedim(2, -1).contiguous().movedim(-1, 2)
+        case "tokens":
+            return dense.flatten(3).transpose(2, 3)
+        case "one current for all steps":
+            return dense[:1].expand_as(dense)
+        case "every other column":
+            return torch.stack([dense, dense], dim=-1).flatten(-2)[..., ::2]
+        case _:
+            return dense
+
+
+@strategies.composite
+def cases(draw: strategies.DrawFn) -> Case:
+    spec = NeuronSpec(
+        leak=draw(strategies.sampled_from([0.0, 0.3, 0.5, 1.0])),
+        gain=draw(strategies.sampled_from([0.5, 0.7, 1.0])),
+        threshold=draw(strategies.sampled_from([0.5, 0.9, 1.0])),
+        comparison=draw(strategies.sampled_from([">", ">="])),
+        reset=draw(strategies.sampled_from(["soft", "hard"])),
+        reset_value=draw(strategies.sampled_from([0.0, -0.1])),
+        initial=draw(strategies.sampled_from([0.0, 0.2])),
+    )
+    steps, images, channels = draw(strategies.tuples(*(strategies.integers(1, most) for most in (8, 3, 9))))
+    height, width = draw(strategies.sampled_from([(1, 1), (3, 5), (8, 8), (16, 8)]))
+    dtype = draw(strategies.sampled_from([torch.float32, torch.bfloat16, torch.float16]))
+    layouts = ["contiguous", "channels last", "tokens", "one current for all steps", "every other column"]
+    generator = torch.Generator().manual_seed(draw(strategies.integers(0, 2**32)))
+    shape = (steps, images, channels, height, width)
+    tied = torch.randint(-8, 17, shape, generator=generator) / 8
+    mixed = torch.where(torch.rand(shape, generator=generator) < 0.5, tied, torch.randn(shape, generator=generator))
+    current = laid_out(mixed.to(dtype), draw(strategies.sampled_from(layouts)))
+    gradient = torch.randn(current.shape, generator=generator).to(dtype)
+    if draw(strategies.booleans()):
+        gradient = laid_out(gradient, "one current for all steps")
+    mask = torch.randint(0, 2, (steps,), generator=generator).float() if draw(strategies.booleans()) else None
+    return Case(spec, draw(strategies.sampled_from([1.0, 1.3])), current, mask, gradient)
+
+
+def loop(lif: Lif, current: Tensor, mask: Tensor | None) -> Tensor:
+    """What `Lif.gated` does where nothing is fused."""
+    spikes = lif.run_steps(current.float())
+    if mask is not None:
+        spikes = spikes * mask.view(-1, *[1] * (spikes.dim() - 1))
+    return spikes.to(current.dtype)
+
+
+def rules_of(lif: Lif) -> Rules:
+    return lif._rules()
+
+
+class _TritonHere(torch.autograd.Function):
+    """The CUDA implementation of the operators, called on whatever device the tensors are on."""
+
+    @staticmethod
+    def forward(ctx: object, current: Tensor, mask: Tensor | None, rules: Rules) -> Tensor:
+        ctx.kept, ctx.rules = (current, mask), rules  # type: ignore[attr-defined]
+        return fused_lif.lif_on_cuda(current, mask, *rules)
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        current, mask = ctx.kept  # type: ignore[attr-defined]
+        of_current, of_mask = fused_lif.lif_backward_on_cuda(gradients[0], current, mask, *ctx.rules)  # type: ignore[attr-defined]
+        return of_current, None if mask is None else of_mask, None
+
+
+def numba(lif: Lif, current: Tensor, mask: Tensor | None) -> Tensor:
+    return fused_lif.fused_lif(current, mask, rules_of(lif))
+
+
+def triton(lif: Lif, current: Tensor, mask: Tensor | None) -> Tensor:
+    return _TritonHere.apply(current, mask, rules_of(lif))  # type: ignore[no-untyped-call, no-any-return]
+
+
+def spikes_and_gradients(run: Run, case: Case, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
+    lif = Lif(case.spec, surrogate_peak=case.peak).train()
+    current = case.current.to(device).detach().requires_grad_()
+    mask = None if case.mask is None else case.mask.to(device).requires_grad_()
+    spikes = run(lif, current, mask)
+    spikes.backward(case.gradient.to(device))
+    assert current.grad is not None
+    return spikes.detach(), current.grad, None if mask is None else mask.grad
+
+
+def compare(run: Run, case: Case, device: str) -> None:
+    dtype = case.current.dtype
+    spikes, gradient, of_mask = spikes_and_gradients(run, case, device)
+    wide = dataclasses.replace(case, current=case.current.float(), gradient=case.gradient.float())
+    expected_spikes, expected_gradient, expected_of_mask = spikes_and_gradients(loop, wide, device)
+    assert spikes.dtype == gradient.dtype == dtype
+    assert torch.equal(spikes.float(), expected_spikes)
+    if run is triton and dtype == torch.bfloat16 and device == "cpu":
+        assert torch.equal(gradient, cut_off(expected_gradient))
+    else:
+        assert torch.equal(gradient, expected_gradient.to(dtype))
+    if of_mask is not None:
+        assert expected_of_mask is not None
+        magnitude = float(case.gradient.float().abs().sum())  # the order of the sum is another
+        assert torch.allclose(of_mask, expected_of_mask, rtol=0.0, atol=1e-6 * magnitude)
+    if dense_steps(case.current) is case.current and case.current.stride(0) == case.current[0].numel():
+        assert spikes.stride() == case.current.stride()
+
+
+def cut_off(gradient: Tensor) -> Tensor:
+    """float32 -> bfloat16 as Triton's interpreter has it; a GPU rounds."""
+    return (gradient.view(torch.int32) & -(2**16)).view(torch.float32).bfloat16()
+
+
+@hypothesis.given(case=cases())
+@hypothesis.settings(deadline=None, max_examples=150)
+def test_numba_is_the_loop_bit_for_bit(case: Case) -> None:
+    compare(numba, case, "cpu")
+
+
+@needs_triton
+@hypothesis.given(case=cases())
+@hypothesis.settings(deadline=None, max_examples=100)
+def test_triton_is_the_loop_bit_for_bit(case: Case) -> None:
+    compare(triton, case, "cuda" if ON_CUDA else "cpu")
