@@ -22,9 +22,12 @@ def rounded(rules: "Rules") -> "Rules":
     return rules._make(value if isinstance(value, bool) else np.float32(value) for value in rules)
 
 
+# One step of the neurons of a block each; numba turns these loops into vector instructions, and their callers' not.
+
+
 @numba.njit(nogil=True)
-def _charge(state, current, rules, membrane):  # type: ignore[no-untyped-def]  # numba inlines it
-    """H = λ·U + g·I, and U from H: one step of the neurons of a block."""
+def _charge(current, rules, state, membrane):  # type: ignore[no-untyped-def]  # numba types it
+    """H = λ·U + g·I, and U from H."""
     for i in range(len(current)):
         charged = rules.leak * state[i] + rules.gain * current[i]
         fired = charged > rules.threshold or (rules.ties_fire and charged == rules.threshold)
@@ -34,22 +37,47 @@ def _charge(state, current, rules, membrane):  # type: ignore[no-untyped-def]  #
 
 
 @numba.njit(nogil=True)
+def _emit(membrane, gate, rules, spikes):  # type: ignore[no-untyped-def]  # as above
+    """O = Y · TM."""
+    zero = np.float32(0.0)
+    for i in range(len(spikes)):
+        fired = membrane[i] > rules.threshold or (rules.ties_fire and membrane[i] == rules.threshold)
+        spikes[i] = gate if fired else zero
+
+
+@numba.njit(nogil=True)
+def _differentiate(gradient, gate, membrane, rules, carried, grad_current):  # type: ignore[no-untyped-def]  # as above
+    """∂L/∂I, and ∂L/∂U of the step before, from ∂L/∂O and ∂L/∂U."""
+    one, zero = np.float32(1.0), np.float32(0.0)
+    for i in range(len(gradient)):
+        slope = one - abs(membrane[i] * rules.inverse_threshold - one)
+        surrogate = rules.peak * (zero if slope < zero else slope)
+        fired = membrane[i] > rules.threshold or (rules.ties_fire and membrane[i] == rules.threshold)
+        kept = carried[i] if rules.soft or not fired else zero
+        grad = gradient[i] * gate * surrogate + kept
+        carried[i] = grad * rules.leak
+        grad_current[i] = grad * rules.gain
+
+
+@numba.njit(nogil=True)
+def _add_share(gradient, membrane, rules, shares):  # type: ignore[no-untyped-def]  # as above
+    """∂L/∂O · Y, neuron by neuron, which add up to ∂L/∂TM."""
+    zero = np.float32(0.0)
+    for i in range(len(gradient)):
+        fired = membrane[i] > rules.threshold or (rules.ties_fire and membrane[i] == rules.threshold)
+        shares[i] += gradient[i] if fired else zero
+
+
+@numba.njit(nogil=True)
 def forward(current: Steps, mask: Steps, rules: "Rules", spikes: Steps) -> None:
     """O[t] = Y[t] · TM[t] of the currents, written to `spikes`."""
-    neurons = current.shape[1]
     state, membrane = np.empty(BLOCK, dtype=np.float32), np.empty(BLOCK, dtype=np.float32)
-    zero = np.float32(0.0)
-    for start in range(0, neurons, BLOCK):
-        stop = min(start + BLOCK, neurons)
+    for start in range(0, spikes.shape[1], BLOCK):
+        stop = min(start + BLOCK, spikes.shape[1])
         state[:] = rules.initial
         for t in range(len(spikes)):
-            gate = mask[t]
-            step, row = current[min(t, len(current) - 1), start:stop], spikes[t, start:stop]
-            _charge(state, step, rules, membrane)
-            for i in range(stop - start):
-                charged = membrane[i]
-                fired = charged > rules.threshold or (rules.ties_fire and charged == rules.threshold)
-                row[i] = gate if fired else zero
+            _charge(current[min(t, len(current) - 1), start:stop], rules, state, membrane)
+            _emit(membrane, mask[t], rules, spikes[t, start:stop])
 
 
 @numba.njit(nogil=True)
@@ -61,28 +89,16 @@ def backward(
     """
     steps, neurons = gradient.shape
     membranes, state = np.empty((steps, BLOCK), dtype=np.float32), np.empty(BLOCK, dtype=np.float32)
-    of_mask = np.zeros((steps if masked else 0, BLOCK))
-    one, zero = np.float32(1.0), np.float32(0.0)
+    shares = np.zeros((steps if masked else 0, BLOCK))
     for start in range(0, neurons, BLOCK):
         stop = min(start + BLOCK, neurons)
         state[:] = rules.initial
         for t in range(steps):
-            _charge(state, current[min(t, len(current) - 1), start:stop], rules, membranes[t])
-        state[:] = zero  # from here on ∂L/∂U[t]
+            _charge(current[min(t, len(current) - 1), start:stop], rules, state, membranes[t])
+        state[:] = 0.0  # from here on ∂L/∂U[t]
         for t in range(steps - 1, -1, -1):
-            gate, membrane = mask[t], membranes[t]
-            grad_row, row = gradient[t, start:stop], grad_current[t, start:stop]
-            for i in range(stop - start):
-                slope = one - abs(membrane[i] * rules.inverse_threshold - one)
-                surrogate = rules.peak * (zero if slope < zero else slope)
-                fired = membrane[i] > rules.threshold or (rules.ties_fire and membrane[i] == rules.threshold)
-                kept = state[i] if rules.soft or not fired else zero
-                grad = grad_row[i] * gate * surrogate + kept
-                state[i] = grad * rules.leak
-                row[i] = grad * rules.gain
+            grad_spikes = gradient[t, start:stop]
+            _differentiate(grad_spikes, mask[t], membranes[t], rules, state, grad_current[t, start:stop])
             if masked:
-                sums = of_mask[t]
-                for i in range(stop - start):
-                    fired = membrane[i] > rules.threshold or (rules.ties_fire and membrane[i] == rules.threshold)
-                    sums[i] += grad_row[i] if fired else zero
-    return of_mask.sum(axis=1)
+                _add_share(grad_spikes, membranes[t], rules, shares[t])
+    return shares.sum(axis=1)
