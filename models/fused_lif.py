@@ -156,9 +156,7 @@ def lif_on_cuda(current: Tensor, mask: Tensor | None, *rules: Any) -> Tensor:
 
 
 @_lif_backward.register_kernel("cuda")
-def lif_backward_on_cuda(
-    gradient: Tensor, current: Tensor, mask: Tensor | None, *rules: Any
-) -> tuple[Tensor, Tensor]:
+def lif_backward_on_cuda(gradient: Tensor, current: Tensor, mask: Tensor | None, *rules: Any) -> tuple[Tensor, Tensor]:
     from dtss.models import lif_triton  # noqa: PLC0415  # as above
 
     current = dense_steps(current)
@@ -174,9 +172,7 @@ def _lif_shape(current: Tensor, mask: Tensor | None, *_rules: Any) -> Tensor:
 
 
 @_lif_backward.register_fake
-def _lif_backward_shape(
-    gradient: Tensor, current: Tensor, mask: Tensor | None, *_rules: Any
-) -> tuple[Tensor, Tensor]:
+def _lif_backward_shape(gradient: Tensor, current: Tensor, mask: Tensor | None, *_rules: Any) -> tuple[Tensor, Tensor]:
     steps = len(current) if mask is not None else 0
     return _empty_spikes(dense_steps(current)), gradient.new_empty(steps, dtype=torch.float32)
 

@@ -4,22 +4,19 @@ numba neither fuses nor reorders here (no fastmath), so each value is the one th
 through in blocks small enough that their membranes of all steps stay in the cache nearest to the processor.
 """
 
-from typing import TYPE_CHECKING
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # fused_lif calls this module
-    from dtss.models.fused_lif import Rules
+from dtss.models.fused_lif import Rules
 
 Steps = NDArray[np.float32]  # [T, M], the M neurons of a layer flat; currents may be [1, M], the same at every step
 BLOCK = 1024
 
 
-def rounded(rules: "Rules") -> "Rules":
+def rounded(rules: Rules) -> Rules:
     """The numbers in the type of the membranes, as torch rounds them when they meet a tensor."""
-    return rules._make(value if isinstance(value, bool) else np.float32(value) for value in rules)
+    return Rules._make(value if isinstance(value, bool) else np.float32(value) for value in rules)
 
 
 # One step of the neurons of a block each; numba turns these loops into vector instructions, and their callers' not.
@@ -69,7 +66,7 @@ def _add_share(gradient, membrane, rules, shares):  # type: ignore[no-untyped-de
 
 
 @numba.njit(nogil=True)
-def forward(current: Steps, mask: Steps, rules: "Rules", spikes: Steps) -> None:
+def forward(current: Steps, mask: Steps, rules: Rules, spikes: Steps) -> None:
     """O[t] = Y[t] · TM[t] of the currents, written to `spikes`."""
     state, membrane = np.empty(BLOCK, dtype=np.float32), np.empty(BLOCK, dtype=np.float32)
     for start in range(0, spikes.shape[1], BLOCK):
@@ -82,7 +79,7 @@ def forward(current: Steps, mask: Steps, rules: "Rules", spikes: Steps) -> None:
 
 @numba.njit(nogil=True)
 def backward(
-    gradient: Steps, current: Steps, mask: Steps, masked: bool, rules: "Rules", grad_current: Steps
+    gradient: Steps, current: Steps, mask: Steps, masked: bool, rules: Rules, grad_current: Steps
 ) -> NDArray[np.float64]:
     """∂L/∂I from ∂L/∂O, written to `grad_current`: the surrogate through each spike, λ through each membrane, nothing
     through the reset's Y. Returns ∂L/∂TM [T], empty if not `masked`.

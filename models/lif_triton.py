@@ -7,15 +7,13 @@ the threshold are common.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-if TYPE_CHECKING:  # fused_lif calls this module
-    from dtss.models.fused_lif import Rules
+from dtss.models.fused_lif import Rules
 
 WARPS = 4
 
@@ -31,27 +29,22 @@ def _membranes(  # type: ignore[no-untyped-def]
     threshold,
     reset_value,
     initial,
-    STEPS: tl.constexpr,
-    TIES_FIRE: tl.constexpr,
-    SOFT: tl.constexpr,
+    steps: tl.constexpr,
+    ties_fire: tl.constexpr,
+    soft: tl.constexpr,
 ):
-    """H[t] and whether it fires, each a tuple of STEPS blocks; asks for all currents before it uses the first."""
+    """H[t] and whether it fires, each a tuple of T blocks; asks for all currents before it uses the first."""
     currents = ()
-    for t in tl.static_range(STEPS):
+    for t in tl.static_range(steps):
         currents = currents + (tl.load(current + (place + t * stride), mask=inside, other=0.0),)
     membranes = ()
     fires = ()
     state = tl.zeros(place.shape, tl.float32) + initial
-    for t in tl.static_range(STEPS):
+    for t in tl.static_range(steps):
         membrane = leak * state + gain * currents[t].to(tl.float32)
-        if TIES_FIRE:
-            fired = membrane >= threshold
-        else:
-            fired = membrane > threshold
-        if SOFT:
-            state = tl.where(fired, membrane - threshold, membrane)
-        else:
-            state = tl.where(fired, reset_value, membrane)
+        fired = membrane >= threshold if ties_fire else membrane > threshold
+        reset = membrane - threshold if soft else reset_value
+        state = tl.where(fired, reset, membrane)
         membranes = membranes + (membrane,)
         fires = fires + (fired,)
     return membranes, fires
@@ -69,14 +62,14 @@ def forward_kernel(  # type: ignore[no-untyped-def]
     threshold,
     reset_value,
     initial,
-    STEPS: tl.constexpr,
-    TIES_FIRE: tl.constexpr,
-    SOFT: tl.constexpr,
-    MASKED: tl.constexpr,
-    BLOCK: tl.constexpr,
+    steps: tl.constexpr,
+    ties_fire: tl.constexpr,
+    soft: tl.constexpr,
+    masked: tl.constexpr,
+    block: tl.constexpr,
 ):
     """O[t] = Y[t] · TM[t];  current_stride is `neurons`, or 0 where every step reads the same currents."""
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    place = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     inside = place < neurons
     stride = tl.cast(neurons, tl.int64)
     _, fires = _membranes(
@@ -89,13 +82,13 @@ def forward_kernel(  # type: ignore[no-untyped-def]
         threshold,
         reset_value,
         initial,
-        STEPS,
-        TIES_FIRE,
-        SOFT,
+        steps,
+        ties_fire,
+        soft,
     )
-    for t in tl.static_range(STEPS):
+    for t in tl.static_range(steps):
         spike = fires[t].to(tl.float32)
-        if MASKED:
+        if masked:
             spike = spike * tl.load(mask + t)
         tl.store(spikes + (place + t * stride), spike.to(spikes.dtype.element_ty), mask=inside)
 
@@ -116,22 +109,22 @@ def backward_kernel(  # type: ignore[no-untyped-def]
     reset_value,
     initial,
     peak,
-    STEPS: tl.constexpr,
-    TIES_FIRE: tl.constexpr,
-    SOFT: tl.constexpr,
-    MASKED: tl.constexpr,
-    BLOCK: tl.constexpr,
+    steps: tl.constexpr,
+    ties_fire: tl.constexpr,
+    soft: tl.constexpr,
+    masked: tl.constexpr,
+    block: tl.constexpr,
 ):
     """∂L/∂I from ∂L/∂O: the surrogate through each spike, λ through each membrane, nothing through the reset's Y.
 
     grad_mask  [T, programs]: this block's share of ∂L/∂TM.
     """
-    block = tl.program_id(0).to(tl.int64)
-    place = block * BLOCK + tl.arange(0, BLOCK)
+    program = tl.program_id(0).to(tl.int64)
+    place = program * block + tl.arange(0, block)
     inside = place < neurons
     stride = tl.cast(neurons, tl.int64)
     gradients = ()
-    for t in tl.static_range(STEPS):
+    for t in tl.static_range(steps):
         gradients = gradients + (tl.load(gradient + (place + t * stride), mask=inside, other=0.0),)
     membranes, fires = _membranes(
         current,
@@ -143,30 +136,27 @@ def backward_kernel(  # type: ignore[no-untyped-def]
         threshold,
         reset_value,
         initial,
-        STEPS,
-        TIES_FIRE,
-        SOFT,
+        steps,
+        ties_fire,
+        soft,
     )
     carried = tl.zeros(place.shape, tl.float32)  # ∂L/∂U[t]
-    for t in tl.static_range(STEPS - 1, -1, -1):
+    for t in tl.static_range(steps - 1, -1, -1):
         grad_spike = gradients[t].to(tl.float32)
-        if MASKED:
+        if masked:
             share = tl.sum(tl.where(fires[t], grad_spike, 0.0), axis=0)
-            tl.store(grad_mask + t * tl.num_programs(0) + block, share)
+            tl.store(grad_mask + t * tl.num_programs(0) + program, share)
             grad_spike = grad_spike * tl.load(mask + t)
         slope = 1.0 - tl.abs(membranes[t] * inverse_threshold - 1.0)
         surrogate = peak * tl.where(slope < 0.0, 0.0, slope)
-        if SOFT:
-            kept = carried
-        else:
-            kept = tl.where(fires[t], 0.0, carried)
+        kept = carried if soft else tl.where(fires[t], 0.0, carried)
         grad = grad_spike * surrogate + kept
         carried = grad * leak
         grad_input = (grad * gain).to(grad_current.dtype.element_ty)
         tl.store(grad_current + (place + t * stride), grad_input, mask=inside)
 
 
-def forward(current: Tensor, mask: Tensor | None, rules: "Rules", spikes: Tensor) -> None:
+def forward(current: Tensor, mask: Tensor | None, rules: Rules, spikes: Tensor) -> None:
     """Writes O [T, M] to `spikes`; current [T, M], or [1, M] where every step reads the same; mask [T]."""
     steps, neurons = spikes.shape
     block = block_of(steps)
@@ -182,17 +172,17 @@ def forward(current: Tensor, mask: Tensor | None, rules: "Rules", spikes: Tensor
             rules.threshold,
             rules.reset_value,
             rules.initial,
-            STEPS=steps,
-            TIES_FIRE=rules.ties_fire,
-            SOFT=rules.soft,
-            MASKED=mask is not None,
-            BLOCK=block,
+            steps=steps,
+            ties_fire=rules.ties_fire,
+            soft=rules.soft,
+            masked=mask is not None,
+            block=block,
             num_warps=WARPS,
             enable_fp_fusion=False,
         )
 
 
-def backward(gradient: Tensor, current: Tensor, mask: Tensor | None, rules: "Rules", grad_current: Tensor) -> Tensor:
+def backward(gradient: Tensor, current: Tensor, mask: Tensor | None, rules: Rules, grad_current: Tensor) -> Tensor:
     """Writes ∂L/∂I [T, M] to `grad_current`; ∂L/∂TM [T], empty without a mask, summed in an order that is fixed."""
     steps, neurons = gradient.shape
     block = block_of(steps)
@@ -214,11 +204,11 @@ def backward(gradient: Tensor, current: Tensor, mask: Tensor | None, rules: "Rul
             rules.reset_value,
             rules.initial,
             rules.peak,
-            STEPS=steps,
-            TIES_FIRE=rules.ties_fire,
-            SOFT=rules.soft,
-            MASKED=mask is not None,
-            BLOCK=block,
+            steps=steps,
+            ties_fire=rules.ties_fire,
+            soft=rules.soft,
+            masked=mask is not None,
+            block=block,
             num_warps=WARPS,
             enable_fp_fusion=False,
         )

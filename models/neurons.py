@@ -155,7 +155,8 @@ class Lif(nn.Module):
 
     def _can_fuse(self, current: Tensor) -> bool:
         """In training; on CUDA also elsewhere. A trained leak has a gradient and an exporter an eye of its own."""
-        if self.leak is not None or torch.jit.is_tracing() or torch.compiler.is_exporting():
+        traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # torch types it in part
+        if self.leak is not None or traced or torch.compiler.is_exporting():
             return False
         trains = self.training and torch.is_grad_enabled()
         return (trains or current.device.type == "cuda") and can_fuse(current)

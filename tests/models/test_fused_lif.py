@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dtss.models import fused_lif
 from dtss.models.fused_lif import Rules, dense_steps
-from dtss.models.neurons import NEURON_FAMILIES, Lif, NeuronSpec
+from dtss.models.neurons import Lif, NeuronSpec
 
 ON_CUDA = torch.cuda.is_available()
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton for this machine")
@@ -91,7 +91,8 @@ class _TritonHere(torch.autograd.Function):
     @staticmethod
     def forward(ctx: object, current: Tensor, mask: Tensor | None, rules: Rules) -> Tensor:
         ctx.kept, ctx.rules = (current, mask), rules  # type: ignore[attr-defined]
-        return fused_lif.lif_on_cuda(current, mask, *rules)
+        spikes: Tensor = fused_lif.lif_on_cuda(current, mask, *rules)
+        return spikes
 
     @staticmethod
     def backward(ctx: object, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None]:
@@ -105,7 +106,8 @@ def numba(lif: Lif, current: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def triton(lif: Lif, current: Tensor, mask: Tensor | None) -> Tensor:
-    return _TritonHere.apply(current, mask, rules_of(lif))  # type: ignore[no-untyped-call, no-any-return]
+    spikes: Tensor = _TritonHere.apply(current, mask, rules_of(lif))  # type: ignore[no-untyped-call]  # torch's
+    return spikes
 
 
 def spikes_and_gradients(run: Run, case: Case, device: str) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -206,10 +206,14 @@ def test_it_learns_each_way(changes: dict[str, str]) -> None:
 
 def test_membranes_keep_float32_under_mixed_precision() -> None:
     model, seen = Spikformer(CONFIG).train(), []
-    model.lif_layers()["rpe.lif"].register_forward_hook(lambda _module, _inputs, spikes: seen.append(spikes.dtype))
+    lif = model.lif_layers()["rpe.lif"]
+    lif.register_forward_hook(lambda _module, inputs, spikes: seen.append((*inputs, spikes)))
     with torch.autocast("cpu", torch.bfloat16):
-        logits = model(torch.rand(2, 1, 8, 8))
-    assert (seen, logits.dtype) == ([torch.float32], torch.bfloat16)
+        logits = model(torch.rand(8, 1, 8, 8))
+    ((current, spikes),) = seen
+    assert (current.dtype, spikes.dtype, logits.dtype) == (torch.bfloat16,) * 3
+    assert 0.01 < float(spikes.detach().float().mean()) < 0.99
+    assert torch.equal(spikes.float(), lif.run_steps(current.float()))
 
 
 @pytest.mark.parametrize("changes", [{"masked": False}, {"masked": False, "spiking": False}])
