@@ -13,7 +13,6 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from statistics import median
 from typing import Any
 
@@ -25,6 +24,7 @@ from dtss.models.losses import mask_loss
 from dtss.models.neurons import NEURON_FAMILIES, Lif, NeuronSpec
 from dtss.models.process_memory import keep_freed_memory
 from dtss.models.spikformer import CONFIGS, Spikformer, SpikformerConfig
+from dtss.models.train import repeatable_algorithms
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 PEER, PEER_CHANNELS_LAST = "SpikingJelly", "SpikingJelly, channels-last"
@@ -140,7 +140,7 @@ def training_steps(
         step = _training_step(model, network, images, labels, precision)
 
         def update() -> None:
-            with _as_dtss_trains(device):
+            with repeatable_algorithms():
                 step(mask_loss(model, ("qkv", "mlp"), 1e-6) if config.masked else 0.0)
             model.project()
 
@@ -156,13 +156,6 @@ def training_steps(
         steps[PEER] = _peer_step(plain, images, labels, precision, torch.contiguous_format)
         steps[PEER_CHANNELS_LAST] = _peer_step(plain, images, labels, precision, torch.channels_last)
     return steps
-
-
-def _as_dtss_trains(device: str) -> AbstractContextManager[object]:
-    """cuDNN as `train.repeatable` sets it."""
-    if torch.device(device).type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=True)
 
 
 def _peer_step(

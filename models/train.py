@@ -302,18 +302,25 @@ def spike_rates(model: Spikformer, inputs: Tensor) -> dict[str, list[float]]:
 
 @contextmanager
 def repeatable(seed: int, threads: int, device: str = "cpu") -> Iterator[None]:
-    """Seed, thread count and cuDNN's choice of algorithms for a while; the caller's come back afterwards.
-
-    cuDNN then neither times its algorithms, as the fastest may be another one the next time, nor takes one that adds
-    in the order of arrival.
-    """
+    """Seed, thread count and cuDNN's choice of algorithms for a while; the caller's come back afterwards."""
     threads_before = torch.get_num_threads()
     cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    cudnn = torch.backends.cudnn
-    with torch.random.fork_rng(devices=cuda), cudnn.flags(benchmark=False, deterministic=True, allow_tf32=True):
+    with torch.random.fork_rng(devices=cuda), repeatable_algorithms():
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         try:
             yield
         finally:
             torch.set_num_threads(threads_before)
+
+
+@contextmanager
+def repeatable_algorithms() -> Iterator[None]:
+    """cuDNN neither times its algorithms, as the fastest may be another the next time, nor adds in order of arrival."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before

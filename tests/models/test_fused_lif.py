@@ -2,7 +2,12 @@
 
 import dataclasses
 import importlib.util
+import os
+import subprocess
+import sys
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -155,3 +160,59 @@ def test_numba_is_the_loop_bit_for_bit(case: Case) -> None:
 @hypothesis.settings(deadline=None, max_examples=100)
 def test_triton_is_the_loop_bit_for_bit(case: Case) -> None:
     compare(triton, case, "cuda" if ON_CUDA else "cpu")
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_torch_compile_may_take_the_operators_as_they_are(masked: bool) -> None:
+    lif = Lif(NeuronSpec(leak=0.5, gain=1.0))
+    current = torch.randn(4, 2, 5, 6, 3).movedim(-1, 2).requires_grad_()
+    mask = torch.ones(4, requires_grad=True) if masked else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch itself
+        torch.library.opcheck(torch.ops.dtss.lif.default, (current, mask, *rules_of(lif)))
+
+
+COMPILE = """
+import triton
+from dtss.models import lif_triton
+POINTERS = {"current", "mask", "spikes", "gradient", "grad_current", "grad_mask"}
+for kernel, dtype, masked in ((lif_triton.forward_kernel, "bf16", 1), (lif_triton.backward_kernel, "fp32", 1)):
+    constants = {"steps": 4, "ties_fire": True, "soft": False, "masked": masked, "block": lif_triton.block_of(4)}
+    kinds = {"neurons": "i32", "current_stride": "i32", "mask": "*fp32", "grad_mask": "*fp32"}
+    kinds |= dict.fromkeys(POINTERS - set(kinds), "*" + dtype) | dict.fromkeys(constants, "constexpr")
+    signature = {name: kinds.get(name, "fp32") for name in kernel.arg_names}
+    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(signature) if name in POINTERS | {"neurons"}}
+    source = triton.compiler.ASTSource(kernel, signature, constants, aligned)
+    hopper = triton.backends.compiler.GPUTarget("cuda", 90, 32)
+    options = {"num_warps": lif_triton.WARPS, "enable_fp_fusion": False}
+    print(triton.compile(source, target=hopper, options=options).asm["ptx"])
+"""
+
+
+@needs_triton
+def test_the_kernels_compile_for_a_gpu_and_round_every_product(tmp_path: Path) -> None:
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    found = subprocess.run(
+        [sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count("mul.rn.f32") > 32
+    assert "fma" not in found.stdout
+    assert "ld.global.v4" in found.stdout
+    assert ".local" not in found.stdout
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("training", [True, False])
+def test_a_layer_on_cuda_is_the_layer_on_the_cpu(dtype: torch.dtype, training: bool) -> None:
+    lif = Lif(NeuronSpec(leak=0.5, gain=0.5, comparison=">=", reset="hard")).train(training)
+    current = torch.randn(4, 16, 32, 32, 48).to(dtype).movedim(-1, 2)
+    results = []
+    for device in ("cpu", "cuda"):
+        there = current.to(device).requires_grad_()
+        spikes = lif(there)
+        spikes.sum().backward()
+        assert there.grad is not None
+        results.append((spikes.cpu(), there.grad.cpu()))
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
