@@ -111,10 +111,14 @@ def _lif(current: Tensor, mask: Tensor | None, *rules: Any) -> Tensor:
     current = dense_steps(current)
     spikes = _empty_spikes(current)
     gate = torch.ones(len(current)) if mask is None else mask.float()
-    floats = _flat(spikes) if spikes.dtype == torch.float32 else torch.empty(len(spikes), spikes[0].numel())
-    lif_kernel.forward(_flat(current).float().numpy(), gate.numpy(), lif_kernel.rounded(Rules(*rules)), floats.numpy())
-    if spikes.dtype != torch.float32:
-        _flat(spikes).copy_(floats)
+    rounded = lif_kernel.rounded(Rules(*rules))
+    currents, emitted = _flat(current), _flat(spikes)
+    for piece in _pieces(emitted):
+        part = emitted[:, piece]
+        floats = part if part.dtype == torch.float32 else torch.empty(part.shape)
+        lif_kernel.forward(currents[:, piece].float().numpy(), gate.numpy(), rounded, floats.numpy())
+        if floats is not part:
+            part.copy_(floats)
     return spikes
 
 
@@ -129,20 +133,32 @@ def _lif_backward(gradient: Tensor, current: Tensor, mask: Tensor | None, *rules
 
     current = dense_steps(current)
     grad_current = _empty_spikes(current)
-    gradient = _flat(_laid_out_as(grad_current, gradient)).float()
     gate = torch.ones(len(current)) if mask is None else mask.float()
-    floats = _flat(grad_current) if current.dtype == torch.float32 else torch.empty_like(gradient)
-    grad_mask = lif_kernel.backward(
-        gradient.numpy(),
-        _flat(current).float().numpy(),
-        gate.numpy(),
-        mask is not None,
-        lif_kernel.rounded(Rules(*rules)),
-        floats.numpy(),
-    )
-    if current.dtype != torch.float32:
-        _flat(grad_current).copy_(floats)
-    return grad_current, torch.from_numpy(grad_mask).float()
+    rounded = lif_kernel.rounded(Rules(*rules))
+    currents, gradients, found = _flat(current), _flat(_laid_out_as(grad_current, gradient)), _flat(grad_current)
+    grad_mask = torch.zeros(len(current) if mask is not None else 0, dtype=torch.float64)
+    for piece in _pieces(found):
+        part = found[:, piece]
+        floats = part if part.dtype == torch.float32 else torch.empty(part.shape)
+        shares = lif_kernel.backward(
+            gradients[:, piece].float().numpy(),
+            currents[:, piece].float().numpy(),
+            gate.numpy(),
+            mask is not None,
+            rounded,
+            floats.numpy(),
+        )
+        grad_mask += torch.from_numpy(shares)
+        if floats is not part:
+            part.copy_(floats)
+    return grad_current, grad_mask.float()
+
+
+def _pieces(flat: Tensor) -> list[slice]:
+    """Neurons that the CPU takes at once: all of them in float32, else as many as stay in its cache as float32."""
+    neurons = flat.shape[1]
+    size = neurons if flat.dtype == torch.float32 else 2**15
+    return [slice(start, min(start + size, neurons)) for start in range(0, neurons, size)]
 
 
 @_lif.register_kernel("cuda")

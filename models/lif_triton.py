@@ -16,6 +16,7 @@ from torch import Tensor
 from dtss.models.fused_lif import Rules
 
 WARPS = 4
+OPTIONS = {"num_warps": WARPS, "enable_fp_fusion": False}
 
 
 @triton.jit
@@ -177,8 +178,7 @@ def forward(current: Tensor, mask: Tensor | None, rules: Rules, spikes: Tensor) 
             soft=rules.soft,
             masked=mask is not None,
             block=block,
-            num_warps=WARPS,
-            enable_fp_fusion=False,
+            **OPTIONS,
         )
 
 
@@ -209,8 +209,7 @@ def backward(gradient: Tensor, current: Tensor, mask: Tensor | None, rules: Rule
             soft=rules.soft,
             masked=mask is not None,
             block=block,
-            num_warps=WARPS,
-            enable_fp_fusion=False,
+            **OPTIONS,
         )
     return grad_mask.sum(dim=1)
 

@@ -118,7 +118,7 @@ def triton(lif: Lif, current: Tensor, mask: Tensor | None) -> Tensor:
 def spikes_and_gradients(run: Run, case: Case, device: str) -> tuple[Tensor, Tensor, Tensor | None]:
     lif = Lif(case.spec, surrogate_peak=case.peak).train()
     current = case.current.to(device).detach().requires_grad_()
-    mask = None if case.mask is None else case.mask.to(device).requires_grad_()
+    mask = None if case.mask is None else case.mask.to(device).detach().requires_grad_()
     spikes = run(lif, current, mask)
     spikes.backward(case.gradient.to(device))
     assert current.grad is not None
@@ -184,8 +184,7 @@ for kernel, dtype, masked in ((lif_triton.forward_kernel, "bf16", 1), (lif_trito
     aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(signature) if name in POINTERS | {"neurons"}}
     source = triton.compiler.ASTSource(kernel, signature, constants, aligned)
     hopper = triton.backends.compiler.GPUTarget("cuda", 90, 32)
-    options = {"num_warps": lif_triton.WARPS, "enable_fp_fusion": False}
-    print(triton.compile(source, target=hopper, options=options).asm["ptx"])
+    print(triton.compile(source, target=hopper, options=lif_triton.OPTIONS).asm["ptx"])
 """
 
 
