@@ -5,7 +5,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ from dtss.models.network import Network
 from dtss.models.recipes import Recipe
 from dtss.models.spikformer import Spikformer, SpikformerConfig
 from dtss.models.train import EpochReport, Trainer, evaluate, repeatable, spike_rates
-from dtss.models.training_log import LogRow, TensorBoardLog, csv_path, write_csv
+from dtss.models.training_log import LogRow, TensorBoardLog, csv_path, mean_spike_rate, write_csv
 from dtss.models.training_state import load_state, save_state, state_path
 
 
@@ -98,16 +97,23 @@ def finished_checkpoint(job: Job) -> Checkpoint | None:
     checkpoint = load(job.output)
     if not checkpoint.training.get("finished"):
         return None
-    recipe = checkpoint.training["recipe"]
-    changed = sorted(name for name, value in _plain_recipe(job.recipe).items() if recipe.get(name) != value)
+    config = dataclasses.replace(job.config, classes=checkpoint.config.classes)  # those of the data set
+    then = {**msgspec.to_builtins(checkpoint.config), **checkpoint.training["recipe"]}
+    now = {**msgspec.to_builtins(config), **_plain_recipe(job.recipe)}
+    changed = sorted(name for name, value in now.items() if then.get(name) != value)
     if changed:
         raise CheckpointError(
             f"a finished run with another {changed[0]}",
             str(job.output),
-            f"{recipe.get(changed[0])!r} there and {getattr(job.recipe, changed[0])!r} now",
+            f"{then.get(changed[0])!r} there and {now[changed[0]]!r} now",
             "give another -o, or leave --resume out to train again",
         )
     return checkpoint
+
+
+def check_images(job: Job) -> None:
+    """Refuses, as run_job does, images that are not there or that the network does not read."""
+    _matching(job.config, _load(job, DATA_SETS[job.recipe.data_set]), job.recipe.data_set)
 
 
 def run_job(job: Job, observer: Observer) -> Checkpoint:
@@ -232,7 +238,6 @@ def _rates(model: Network, trainer: Trainer, samples: LabelledImages) -> dict[st
 
 
 def _row(report: EpochReport, checkpoint: Checkpoint) -> LogRow:
-    rates = [rate for steps in checkpoint.training["spike_rates"].values() for rate in steps]
     return LogRow(
         epoch=report.epoch,
         learning_rate=report.learning_rate,
@@ -241,7 +246,7 @@ def _row(report: EpochReport, checkpoint: Checkpoint) -> LogRow:
         train_accuracy=report.accuracy,
         test_accuracy=checkpoint.training["test_accuracy"],
         average_time_steps=report.average_time_steps,
-        spike_rate=fmean(rates) if rates else 0.0,
+        spike_rate=mean_spike_rate(checkpoint.training["spike_rates"]),
         images_per_second=report.images_per_second,
         elapsed_s=report.elapsed_s,
     )
