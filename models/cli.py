@@ -42,7 +42,7 @@ RECIPE_OPTIONS = (
     "amp",
     "minutes",
 )
-JOB_OPTIONS = ("limit_images", "store_half", "resume", "save_every_minutes", "tensorboard", "device")
+JOB_OPTIONS = ("limit_images", "store_half", "resume", "save_every_minutes", "tensorboard", "device", "compiled")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,6 +127,13 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--amp", choices=("off", "bf16", "fp16"), help="mixed precision of the products")
     training.add_argument("--threads", type=int, metavar="N", help="CPU threads")
     training.add_argument("--device", metavar="NAME", help="cpu, cuda, … as torch names them (cpu)")
+    training.add_argument(
+        "--compile",
+        action="store_true",
+        default=None,
+        dest="compiled",
+        help="torch.compile: minutes of compiling first, hardly faster on a CPU",
+    )
 
 
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -211,6 +218,8 @@ def _job(parser: argparse.ArgumentParser, options: argparse.Namespace, arguments
     try:
         if options.device is not None:
             check_device(options.device)
+        if options.compiled:
+            _check_compiler(options)
         if options.tensorboard is not None:
             check_tensorboard(options.tensorboard)
         config, recipe = settings_of(options.config)
@@ -224,6 +233,17 @@ def _job(parser: argparse.ArgumentParser, options: argparse.Namespace, arguments
         )
     except ValueError as error:
         parser.error(str(error))
+
+
+def _check_compiler(options: argparse.Namespace) -> None:
+    """Takes --compile back, with a word on stderr, where nothing can be compiled."""
+    from dtss.models.run import check_compiler
+
+    try:
+        check_compiler(options.device or "cpu")
+    except ValueError as error:
+        options.compiled = None
+        print(f"dtss-train: --compile: {error}; goes on without (on a CPU it needs g++)", file=sys.stderr)
 
 
 def _config(config: "SpikformerConfig", options: argparse.Namespace) -> "SpikformerConfig":

@@ -29,6 +29,7 @@ class Job:
     limit_images        at most so many training and so many held-out images, evenly spaced in file order.
     store_half          matrices and kernels of the checkpoints in float16; accuracies are of the rounded ones.
     save_every_minutes  how often the state is saved within an epoch; at its end always.
+    compiled            whether torch.compile has the network.
     """
 
     config: SpikformerConfig
@@ -42,6 +43,7 @@ class Job:
     save_every_minutes: float = 10.0
     tensorboard: Path | None = None
     device: str = "cpu"
+    compiled: bool = False
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -53,6 +55,7 @@ class Job:
             "limit_images": self.limit_images,
             "store_half": self.store_half,
             "device": self.device,
+            "compiled": self.compiled,
             "torch": str(torch.__version__),
         }
 
@@ -76,6 +79,15 @@ def check_device(name: str) -> None:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
         raise ValueError(f"--device {name}: {str(error).splitlines()[0]}; choose cpu, or leave it out") from error
+
+
+def check_compiler(device: str) -> None:
+    """Refuses, with a ValueError, a machine on which torch.compile cannot compile, after trying a small function."""
+    try:
+        torch.compile(torch.neg)(torch.zeros(1, device=device))
+    except Exception as error:  # torch's compiler and the one it calls can raise anything
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(reason) from error
 
 
 def finished_checkpoint(job: Job) -> Checkpoint | None:
@@ -110,8 +122,8 @@ def run_job(job: Job, observer: Observer) -> Checkpoint:
     split = _load(job, data_set)
     config = _matching(job.config, split, job.recipe.data_set)
     board = None if job.tensorboard is None else TensorBoardLog(job.tensorboard)
-    with repeatable(job.recipe.seed, job.recipe.threads):
-        trainer = Trainer(config, job.recipe, data_set, split, job.device)
+    with repeatable(job.recipe.seed, job.recipe.threads, job.device):
+        trainer = Trainer(config, job.recipe, data_set, split, job.device, job.compiled)
         run = _Run(job, trainer, balanced_samples(split.test, data_set.samples))
         if job.resume and state_path(job.output).exists():
             run.resume()
@@ -211,8 +223,8 @@ def _matching(config: SpikformerConfig, split: Split, data_set: str) -> Spikform
 
 
 def _deployed(model: Network, *, half: bool) -> Network:
-    """A copy of the network as a reader of its checkpoint gets it, in evaluation mode."""
-    deployed = copy.deepcopy(model)
+    """A copy of the network as a reader of its checkpoint gets it, in evaluation mode, in torch's usual layout."""
+    deployed = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # untyped
     if half:
         deployed.load_state_dict(restored(stored_halved(model.state_dict())))
     return deployed.eval()
@@ -221,7 +233,7 @@ def _deployed(model: Network, *, half: bool) -> Network:
 def _rates(model: Network, trainer: Trainer, samples: LabelledImages) -> dict[str, list[float]]:
     if not isinstance(model, Spikformer):
         return {}
-    inputs = trainer.data_set.preprocess(samples.images).to(trainer.device)
+    inputs = trainer.data_set.preprocess(samples.images.to(trainer.device))
     return {name: [round(rate, 4) for rate in steps] for name, steps in spike_rates(model, inputs).items()}
 
 

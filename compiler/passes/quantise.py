@@ -35,6 +35,7 @@ from dtss.compiler.graph.ir import (
     MaxPool,
     Node,
     Product,
+    TokenSum,
     carries_current,
 )
 from dtss.compiler.graph.verify import Stage
@@ -53,7 +54,9 @@ class Quantise(PassBase):
     """
 
     name: ClassVar[str] = "quantise"
-    requires: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT, Stage.NORMALISED, Stage.LOWERED, Stage.PIXELS})
+    requires: ClassVar[frozenset[Stage]] = frozenset(
+        {Stage.FLOAT, Stage.NORMALISED, Stage.UNSIGNED, Stage.LOWERED, Stage.PIXELS}
+    )
     ensures: ClassVar[frozenset[Stage]] = frozenset({Stage.INTEGER})
     removes: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT})
     membrane_fraction_bits: int = 2
@@ -63,8 +66,9 @@ class Quantise(PassBase):
         scales: dict[str, Scale] = {}
         changed: dict[str, Node] = {}
         for net in current_nets(graph):
-            products = products_of(net)
-            shifts, scale = _net_scale(graph, products, target, self._fraction_bits(graph, products))
+            products, is_output = products_of(net), holds_output(graph, net)
+            fraction_bits = 0 if is_output else self._fraction_bits(graph, products)
+            shifts, scale = _net_scale(products, target, fraction_bits, one_scale=is_output)
             scales |= {node.name: scale for node in net}
             changed |= {node.name: _quantise_product(node, shifts[node.name], scale, target) for node in products}
         for node in graph.nodes:
@@ -73,8 +77,6 @@ class Quantise(PassBase):
         return graph.map_nodes(changed, output_scale=graph.output_scale * _output_scale(graph, scales))
 
     def _fraction_bits(self, graph: Graph, products: list[Node]) -> int:
-        if any(node.name == graph.output for node in products):
-            return 0
         if all(isinstance(node.op, AttentionProduct) for node in products):
             return max(exact_fraction_bits(graph, node) for node in products)
         return self.membrane_fraction_bits
@@ -106,7 +108,7 @@ def current_nets(graph: Graph) -> list[list[Node]]:
     currents = [node for node in graph.nodes if carries_current(graph, node)]
     joined.add_nodes_from(node.name for node in currents)
     for node in currents:
-        if isinstance(node.op, Add | MaxPool):
+        if isinstance(node.op, Add | MaxPool | TokenSum):
             joined.add_edges_from((node.name, name) for name in node.inputs)
     return [[node for node in currents if node.name in names] for names in nx.connected_components(joined)]
 
@@ -125,6 +127,11 @@ def refuse_impossible_widths(graph: Graph, target: Target) -> None:
             raise CompileError(name, found, f"the array of {target.hardware.name} takes 2 to {widest}")
 
 
+def holds_output(graph: Graph, net: Iterable[Node]) -> bool:
+    """Whether the logits are in this net: they have one scale for all channels."""
+    return any(node.name == graph.output for node in net)
+
+
 def products_of(net: Iterable[Node]) -> list[Node]:
     return [node for node in net if isinstance(node.op, Product)]
 
@@ -132,8 +139,9 @@ def products_of(net: Iterable[Node]) -> list[Node]:
 def weight_lsbs(graph: Graph, target: Target) -> dict[str, Scale]:
     """What one integer of each weight means, [O] for every convolution and linear layer."""
     lsbs: dict[str, Scale] = {}
-    for products in map(products_of, current_nets(graph)):
-        shifts, scale = _net_scale(graph, products, target, fraction_bits=0)
+    for net in current_nets(graph):
+        products = products_of(net)
+        shifts, scale = _net_scale(products, target, fraction_bits=0, one_scale=holds_output(graph, net))
         lsbs |= {node.name: scale * 2.0 ** shifts[node.name] for node in products}
     return lsbs
 
@@ -143,22 +151,27 @@ def largest_integer(target: Target, product: str) -> int:
     return (1 << (target.weight_bits_of(product) - 1)) - 1
 
 
-def _ideal_scale(graph: Graph, node: Node, target: Target) -> Scale:
-    """The LSB [O] that calibration chose, or that makes the largest weight of each channel the largest integer."""
+def _ideal_scale(node: Node, target: Target, one_scale: bool) -> Scale:
+    """The LSB [O] that calibration chose, or that makes the largest weight of each channel the largest integer.
+
+    one_scale: the largest weight of all channels, for each.
+    """
     if isinstance(node.op, AttentionProduct):
         return np.full(node.channels, node.op.scale)
     assert isinstance(node.op, Convolution | Linear)
     if node.op.lsb is not None:
         return node.op.lsb
     largest = np.abs(node.op.weight).reshape(node.channels, -1).max(1)
-    if node.name == graph.output:
+    if one_scale:
         largest = np.full(node.channels, largest.max())
     return np.where(largest > 0, largest, 1.0) / largest_integer(target, node.name)
 
 
-def _net_scale(graph: Graph, products: list[Node], target: Target, fraction_bits: int) -> tuple[dict[str, int], Scale]:
+def _net_scale(
+    products: list[Node], target: Target, fraction_bits: int, *, one_scale: bool
+) -> tuple[dict[str, int], Scale]:
     """Left shifts of the products and the LSB [O] they share: scale·2^shift is at least each product's ideal LSB."""
-    ideal = {node.name: _ideal_scale(graph, node, target) for node in products}
+    ideal = {node.name: _ideal_scale(node, target, one_scale) for node in products}
     if any(isinstance(node.op, AttentionProduct) for node in products) and len(products) > 1:
         raise CompileError(
             products[0].name, "adds an attention product to another current", "put a neuron between them"
