@@ -53,6 +53,11 @@ def schedule_node(node: Node) -> AnyNode:
                 name=name, inputs=inputs, shape=shape, value=value, steps=steps,
                 kernel=node.op.kernel, stride=node.op.stride, padding=node.op.padding,
             )  # fmt: skip
+        case ir.SumPool():
+            return schedule_format.SumPool(
+                name=name, inputs=inputs, shape=shape, value=value, steps=steps,
+                kernel=node.op.kernel, stride=node.op.stride, padding=node.op.padding,
+            )  # fmt: skip
         case ir.TokenSum():
             return schedule_format.TokenSum(name=name, inputs=inputs, shape=shape, value=value, steps=steps)
         case ir.BatchNorm() | ir.Attention():

@@ -20,6 +20,7 @@ from dtss.compiler.graph.ir import (
     Op,
     Shape,
     StatePlan,
+    SumPool,
     TokenSum,
 )
 from dtss.compiler.schedule.format import Group, Preprocess, Steps
@@ -89,6 +90,14 @@ class GraphBuilder:
         rows, columns = ((size + 2 * op.padding - op.kernel) // op.stride + 1 for size in (height, width))
         return self._add(name, op, (source,), (rows, columns, channels))
 
+    def sum_pool(self, name: str, source: str, op: SumPool) -> str:
+        height, width, channels = self.shape(source)
+        rows, columns = (
+            (size + 2 * op.padding - kernel) // op.stride + 1
+            for size, kernel in zip((height, width), op.kernel, strict=True)
+        )
+        return self._add(name, op, (source,), (rows, columns, channels))
+
     def add(self, name: str, *sources: str) -> str:
         return self._add(name, Add(), sources, self.shape(sources[0]))
 
@@ -110,5 +119,9 @@ class GraphBuilder:
         return next(node.shape for node in self.nodes if node.name == name)
 
     def _add(self, name: str, op: Op, inputs: tuple[str, ...], shape: Shape) -> str:
+        if min(shape) < 1:
+            height, width, _ = self.shape(inputs[0])
+            raise CompileError(name, f"its window does not fit the {height}×{width} positions of {inputs[0]}",
+                               "give larger images")  # fmt: skip
         self.nodes.append(Node(name, op, inputs, shape, Steps(active=tuple(range(self.time_steps)))))
         return name

@@ -25,7 +25,10 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class FloatNeuron:
-    """H = leak·U + gain·I; fires if H `comparison` threshold; soft: U = H − threshold, hard: U = reset_value."""
+    """H = leak·U + gain·I; fires if H `comparison` threshold; soft: U = H − subtracted, hard: U = reset_value.
+
+    reset_amount: what a soft reset subtracts, if that is not the threshold.
+    """
 
     leak: float
     gain: float
@@ -34,6 +37,11 @@ class FloatNeuron:
     reset: Reset
     reset_value: float
     initial: float
+    reset_amount: float | None = None
+
+    @property
+    def subtracted(self) -> float:
+        return self.threshold if self.reset_amount is None else self.reset_amount
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,11 +134,32 @@ class MaxPool:
 
 
 @dataclass(frozen=True)
+class SumPool:
+    """Sum over a window of (rows, columns), 0 outside; an average's division is folded into what follows."""
+
+    kernel: tuple[int, int]
+    stride: int
+    padding: int
+
+
+@dataclass(frozen=True)
 class TokenSum:
     """Sum over positions; the mean's division is folded into the weights that follow."""
 
 
-Op = Image | Convolution | Linear | BatchNorm | Attention | AttentionProduct | Lif | Add | MaxPool | TokenSum
+Op = (
+    Image
+    | Convolution
+    | Linear
+    | BatchNorm
+    | Attention
+    | AttentionProduct
+    | Lif
+    | Add
+    | MaxPool
+    | SumPool
+    | TokenSum
+)
 Product = Convolution | Linear | AttentionProduct
 
 
@@ -229,7 +258,7 @@ def carries_current(graph: Graph, node: Node) -> bool:
             return True
         case AttentionProduct(stage=stage):
             return stage in ("query_key_value", "score_value")
-        case Add() | MaxPool() | TokenSum():
+        case Add() | MaxPool() | SumPool() | TokenSum():
             return carries_current(graph, graph.inputs(node)[0])
 
 

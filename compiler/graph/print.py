@@ -16,6 +16,7 @@ from dtss.compiler.graph.ir import (
     MaxPool,
     Node,
     Op,
+    SumPool,
     TokenSum,
 )
 from dtss.compiler.schedule.format import Steps
@@ -78,6 +79,8 @@ def describe(op: Op) -> str:
             return f"{op.stage}[{op.heads} heads × {op.scale:.6g} shift {op.current_shift}]"
         case Lif(neuron=FloatNeuron() as neuron):
             parts = f"λ={neuron.leak:.6g} g={neuron.gain:.6g} H{neuron.comparison}{neuron.threshold:.6g} {neuron.reset}"
+            if neuron.reset_amount is not None:
+                parts += f" by {neuron.reset_amount:.6g}"
             return f"lif[{op.group} {parts} mask {_list(op.mask_steps)}]"
         case Lif():
             return f"lif[{op.group} integer {op.neuron.leak} {op.neuron.reset} mask {_list(op.mask_steps)}]"
@@ -85,5 +88,7 @@ def describe(op: Op) -> str:
             return "add"
         case MaxPool():
             return f"max_pool[{op.kernel}/{op.stride} pad {op.padding}]"
+        case SumPool():
+            return f"sum_pool[{op.kernel[0]}x{op.kernel[1]}/{op.stride} pad {op.padding}]"
         case TokenSum():
             return "token_sum"

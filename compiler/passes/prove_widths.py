@@ -21,6 +21,7 @@ from dtss.compiler.graph.ir import (
     Linear,
     MaxPool,
     Node,
+    SumPool,
     TokenSum,
     Weights,
 )
@@ -123,6 +124,9 @@ def value_bounds(graph: Graph, node: Node, bounds: dict[str, Interval], sums: In
             )
         case MaxPool():
             return inputs[0]
+        case SumPool():
+            taps = node.op.kernel[0] * node.op.kernel[1]
+            return np.minimum(inputs[0][0], 0) * taps, np.maximum(inputs[0][1], 0) * taps
         case TokenSum():
             positions = graph.inputs(node)[0].positions
             return inputs[0][0] * positions, inputs[0][1] * positions

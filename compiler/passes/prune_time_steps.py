@@ -31,6 +31,7 @@ from dtss.compiler.graph.ir import (
     MaxPool,
     Node,
     StatePlan,
+    SumPool,
     TokenSum,
 )
 from dtss.compiler.graph.verify import Stage
@@ -81,7 +82,7 @@ def _zero_reason(graph: Graph, node: Node, step: int, zero: Facts) -> str:
             return f"{zero_inputs[0]} is zero" if zero_inputs else ""
         case Add():
             return "all inputs are zero" if len(zero_inputs) == len(node.inputs) else ""
-        case MaxPool() | TokenSum():
+        case MaxPool() | SumPool() | TokenSum():
             return f"{zero_inputs[0]} is zero" if zero_inputs else ""
         case _:
             assert_never(node.op)

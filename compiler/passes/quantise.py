@@ -6,7 +6,7 @@ and the scale fold into the neuron:
 
     H = λU + gI  and  H ≥ θ      become      H' = leak(U') + I'  and  H' ≥ ⌈θ/(g·scale)⌉,    H' = H/(g·scale)
 
-A strict H > θ becomes H' ≥ ⌊θ/(g·scale)⌋ + 1, and soft reset subtracts round(θ/(g·scale)).
+A strict H > θ becomes H' ≥ ⌊θ/(g·scale)⌋ + 1, and soft reset subtracts round(R/(g·scale)), R = θ by default.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from dtss.compiler.graph.ir import (
     Linear,
     MaxPool,
     Node,
+    SumPool,
+    TokenSum,
     carries_current,
 )
 from dtss.compiler.graph.verify import Stage
@@ -65,7 +67,9 @@ class Quantise(PassBase):
         changed: dict[str, Node] = {}
         for net in current_nets(graph):
             products = [node for node in net if isinstance(node.op, Convolution | Linear | AttentionProduct)]
-            shifts, scale = _net_scale(graph, products, weight_bits, self._fraction_bits(graph, products))
+            last = any(node.name == graph.output for node in net)
+            bits = 0 if last else self._fraction_bits(graph, products)
+            shifts, scale = _net_scale(products, weight_bits, bits, shared_by_channels=last)
             scales |= {node.name: scale for node in net}
             changed |= {node.name: _quantise_product(node, shifts[node.name], scale) for node in products}
         for node in graph.nodes:
@@ -74,8 +78,6 @@ class Quantise(PassBase):
         return graph.map_nodes(changed, output_scale=graph.output_scale * _output_scale(graph, scales))
 
     def _fraction_bits(self, graph: Graph, products: list[Node]) -> int:
-        if any(node.name == graph.output for node in products):
-            return 0
         if all(isinstance(node.op, AttentionProduct) for node in products):
             return max(exact_fraction_bits(graph, node) for node in products)
         return self.membrane_fraction_bits
@@ -107,7 +109,7 @@ def current_nets(graph: Graph) -> list[list[Node]]:
     currents = [node for node in graph.nodes if carries_current(graph, node)]
     joined.add_nodes_from(node.name for node in currents)
     for node in currents:
-        if isinstance(node.op, Add | MaxPool):
+        if isinstance(node.op, Add | MaxPool | SumPool | TokenSum):
             joined.add_edges_from((node.name, name) for name in node.inputs)
     return [[node for node in currents if node.name in names] for names in nx.connected_components(joined)]
 
@@ -142,22 +144,22 @@ def _fold_into(node: Node, preprocess: Preprocess) -> Node:
     return replace(node, op=replace(node.op, weight=weight, bias=bias, pad_value=pad))
 
 
-def _ideal_scale(graph: Graph, node: Node, weight_bits: int) -> Scale:
-    """The LSB [O] with which the largest weight of each channel becomes the largest integer."""
+def _ideal_scale(node: Node, weight_bits: int, shared_by_channels: bool) -> Scale:
+    """The LSB [O] with which the largest weight of each channel, or of all, becomes the largest integer."""
     if isinstance(node.op, AttentionProduct):
         return np.full(node.channels, node.op.scale)
     assert isinstance(node.op, Convolution | Linear)
     largest = np.abs(node.op.weight).reshape(node.channels, -1).max(1)
-    if node.name == graph.output:
+    if shared_by_channels:
         largest = np.full(node.channels, largest.max())
     return np.where(largest > 0, largest, 1.0) / ((1 << (weight_bits - 1)) - 1)
 
 
 def _net_scale(
-    graph: Graph, products: list[Node], weight_bits: int, fraction_bits: int
+    products: list[Node], weight_bits: int, fraction_bits: int, shared_by_channels: bool
 ) -> tuple[dict[str, int], Scale]:
     """Left shifts of the products and the LSB [O] they share: scale·2^shift is at least each product's ideal LSB."""
-    ideal = {node.name: _ideal_scale(graph, node, weight_bits) for node in products}
+    ideal = {node.name: _ideal_scale(node, weight_bits, shared_by_channels) for node in products}
     if any(isinstance(node.op, AttentionProduct) for node in products) and len(products) > 1:
         raise CompileError(
             products[0].name, "adds an attention product to another current", "put a neuron between them"
@@ -183,7 +185,7 @@ def _quantise_lif(node: Node, scale: Scale) -> Node:
     assert isinstance(node.op, Lif) and isinstance(node.op.neuron, FloatNeuron)
     neuron = node.op.neuron
     threshold = np.array(list(_in_units(neuron.threshold, neuron.gain, scale, neuron.comparison)), np.int64)
-    to = neuron.threshold if neuron.reset == "soft" else neuron.reset_value
+    to = neuron.subtracted if neuron.reset == "soft" else neuron.reset_value
     integer = IntegerNeuron(
         leak=integer_leak(neuron.leak),
         reset=neuron.reset,
@@ -202,6 +204,8 @@ def _in_units(threshold: float, gain: float, scale: Scale, comparison: str) -> I
 
 
 def _output_scale(graph: Graph, scales: dict[str, Scale]) -> float:
+    if graph.output not in scales:
+        return 1.0  # spikes or counts
     scale = scales[graph.output]
     if not np.all(scale == scale[0]):
         raise CompileError(

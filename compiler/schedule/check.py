@@ -21,6 +21,7 @@ from dtss.compiler.schedule.format import (
     Linear,
     MaxPool,
     Schedule,
+    SumPool,
     TokenSum,
 )
 from dtss.compiler.schedule.hardware import check_hardware
@@ -34,7 +35,7 @@ LARGEST_DIMENSION = 1 << 20
 LARGEST_TIME_STEPS = 64
 LARGEST_SHIFT = 47
 LARGEST_VALUE = 1 << 48
-INPUT_COUNT = {Image: 0, Convolution: 1, Linear: 1, AttentionProduct: 2, Lif: 1, MaxPool: 1, TokenSum: 1}
+INPUT_COUNT = {Image: 0, Convolution: 1, Linear: 1, AttentionProduct: 2, Lif: 1, MaxPool: 1, SumPool: 1, TokenSum: 1}
 
 
 def check_schedule(schedule: Schedule, tensors: Tensors, where: str) -> None:
@@ -115,7 +116,7 @@ def _limited_numbers(node: AnyNode) -> Iterator[tuple[str, int, int, int]]:
     yield "value.low", node.value.low, -LARGEST_VALUE, LARGEST_VALUE
     yield "value.high", node.value.high, -LARGEST_VALUE, LARGEST_VALUE
     match node:
-        case Convolution() | MaxPool():
+        case Convolution() | MaxPool() | SumPool():
             yield "stride", node.stride, 1, LARGEST_DIMENSION
             yield "padding", node.padding, 0, LARGEST_DIMENSION
         case AttentionProduct():
@@ -127,8 +128,9 @@ def _limited_numbers(node: AnyNode) -> Iterator[tuple[str, int, int, int]]:
             yield "leak.multiplier", multiplier, 0, 1 << fraction_bits
         case _:
             pass
-    if isinstance(node, MaxPool):
-        yield "kernel", node.kernel, 1, LARGEST_DIMENSION
+    if isinstance(node, MaxPool | SumPool):
+        for size in node.window:
+            yield "kernel", size, 1, LARGEST_DIMENSION
     if isinstance(node, Convolution | Linear | AttentionProduct):
         yield "current_shift", node.current_shift, 0, LARGEST_SHIFT
 
@@ -168,8 +170,11 @@ def expected_shape(schedule: Schedule, tensors: Tensors, node: AnyNode) -> tuple
             return sources[0][0], sources[0][1], _length(tensors, node.weight)
         case AttentionProduct():
             return _attention_shape(node, sources[0], sources[1])
-        case MaxPool():
-            height, width = ((size + 2 * node.padding - node.kernel) // node.stride + 1 for size in sources[0][:2])
+        case MaxPool() | SumPool():
+            height, width = (
+                (size + 2 * node.padding - kernel) // node.stride + 1
+                for size, kernel in zip(sources[0][:2], node.window, strict=True)
+            )
             return height, width, sources[0][2]
         case TokenSum():
             return 1, 1, sources[0][2]

@@ -177,12 +177,28 @@ class MaxPool(Node, frozen=True, kw_only=True, tag="max_pool"):
     stride: int
     padding: int
 
+    @property
+    def window(self) -> tuple[int, int]:
+        return self.kernel, self.kernel
+
+
+class SumPool(Node, frozen=True, kw_only=True, tag="sum_pool"):
+    """x[y, x, c] = Σ over a window, 0 outside the image; an average's division is folded into what follows."""
+
+    kernel: tuple[int, int]
+    stride: int
+    padding: int
+
+    @property
+    def window(self) -> tuple[int, int]:
+        return self.kernel
+
 
 class TokenSum(Node, frozen=True, kw_only=True, tag="token_sum"):
     """x[c] = Σ_n x[n, c]: the token mean without its division, which is folded into the output scale."""
 
 
-AnyNode = Image | Convolution | Linear | AttentionProduct | Lif | Add | MaxPool | TokenSum
+AnyNode = Image | Convolution | Linear | AttentionProduct | Lif | Add | MaxPool | SumPool | TokenSum
 Product = Convolution | Linear | AttentionProduct
 
 
