@@ -147,19 +147,7 @@ class TokenSum:
     """Sum over positions; the mean's division is folded into the weights that follow."""
 
 
-Op = (
-    Image
-    | Convolution
-    | Linear
-    | BatchNorm
-    | Attention
-    | AttentionProduct
-    | Lif
-    | Add
-    | MaxPool
-    | SumPool
-    | TokenSum
-)
+Op = Image | Convolution | Linear | BatchNorm | Attention | AttentionProduct | Lif | Add | MaxPool | SumPool | TokenSum
 Product = Convolution | Linear | AttentionProduct
 
 

@@ -21,6 +21,7 @@ from dtss.compiler.graph.ir import (
 )
 from dtss.compiler.schedule.format import Steps
 
+PLAIN: dict[type[Op], str] = {Image: "image", BatchNorm: "batch_norm", Add: "add", TokenSum: "token_sum"}
 MARKS = {"active": "#", "bias_only": "b", "reused": "r", "zero": "0", "dead": "x"}
 
 
@@ -64,15 +65,11 @@ def _list(steps: tuple[int, ...]) -> str:
 def describe(op: Op) -> str:
     """An operation with its attributes, weights by type only."""
     match op:
-        case Image():
-            return "image"
         case Convolution():
             kernel = f"{op.weight.shape[1]}x{op.weight.shape[2]}"
             return f"conv[{kernel} stride {op.stride} pad {op.padding} {op.weight.dtype} shift {op.current_shift}]"
         case Linear():
             return f"linear[{op.weight.dtype} shift {op.current_shift}]"
-        case BatchNorm():
-            return "batch_norm"
         case Attention():
             return f"attention[{op.heads} heads × {op.scale:.6g}]"
         case AttentionProduct():
@@ -84,11 +81,9 @@ def describe(op: Op) -> str:
             return f"lif[{op.group} {parts} mask {_list(op.mask_steps)}]"
         case Lif():
             return f"lif[{op.group} integer {op.neuron.leak} {op.neuron.reset} mask {_list(op.mask_steps)}]"
-        case Add():
-            return "add"
         case MaxPool():
             return f"max_pool[{op.kernel}/{op.stride} pad {op.padding}]"
         case SumPool():
             return f"sum_pool[{op.kernel[0]}x{op.kernel[1]}/{op.stride} pad {op.padding}]"
-        case TokenSum():
-            return "token_sum"
+        case Image() | BatchNorm() | Add() | TokenSum():
+            return PLAIN[type(op)]

@@ -201,7 +201,9 @@ def _lif_counts(neuron: Lif, visits: int) -> dict[str, int]:
     }
 
 
-def elementwise_counts(schedule: Schedule, node: Image | Lif | Add | MaxPool | SumPool | TokenSum, batch: int) -> Counts:
+def elementwise_counts(
+    schedule: Schedule, node: Image | Lif | Add | MaxPool | SumPool | TokenSum, batch: int
+) -> Counts:
     """Counts of a node that the array does not compute; they do not depend on the data.
 
     A LIF whose input is a product's accumulators costs nothing of its own: the product's walk is its work.

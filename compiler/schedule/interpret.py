@@ -176,9 +176,11 @@ def _elementwise(node: Add | MaxPool | SumPool | TokenSum, inputs: list[Integers
         case Add():
             return sum(inputs[1:], start=inputs[0])
         case MaxPool():
-            return np.maximum.reduce(_pool_taps(node, inputs[0], outside=np.iinfo(np.int64).min))
+            highest: Integers = np.maximum.reduce(_pool_taps(node, inputs[0], outside=np.iinfo(np.int64).min))
+            return highest
         case SumPool():
-            return np.add.reduce(_pool_taps(node, inputs[0], outside=0))
+            added: Integers = np.add.reduce(_pool_taps(node, inputs[0], outside=0))
+            return added
         case TokenSum():
             total: Integers = inputs[0].sum(axis=(1, 2), keepdims=True)
             return total
