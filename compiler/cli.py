@@ -13,7 +13,7 @@ from dtss.compiler.schedule.command import run_command
 from dtss.compiler.schedule.errors import EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
-    from dtss.compiler.frontend.source import Source
+    from dtss.compiler.frontend.source import ReadOptions, Source
     from dtss.compiler.graph.ir import Graph
     from dtss.compiler.passes.base import Target
     from dtss.compiler.passes.manager import Observer
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         description="Compile a trained spiking transformer to an integer, pruned, tiled schedule.",
         epilog="exit codes: 0 ok, 2 usage, 3 bad input file, 4 model unsupported or does not fit, 70 internal bug",
     )
-    command.add_argument("model", type=Path, help="a checkpoint written by dtss-train")
+    command.add_argument("model", type=Path, help="a checkpoint written by dtss-train, or a NIR graph (.nir)")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
                          help="schedule to write; its tensors go beside it as .safetensors")  # fmt: skip
     command.add_argument("--hardware", default=DEFAULT_HARDWARE, metavar="NAME|FILE",
@@ -43,6 +43,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     command.add_argument("--quiet", action="store_true", help="print nothing but errors")
     command.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
+    reading = command.add_argument_group("what a NIR graph does not say")
+    reading.add_argument("--time-steps", type=int, metavar="T", help="how many time steps to run")
+    reading.add_argument("--dt", type=float, metavar="SECONDS", help="length of a time step (default: 1e-4)")
+    reading.add_argument("--fires", choices=(">", ">="),
+                         help="how a membrane is compared: >= for SpikingJelly (default: >)")  # fmt: skip
+    reading.add_argument(
+        "--pixel-scale", type=float, metavar="S", help="the input is (p·S − mean)/std (default: 1/255)"
+    )
+    reading.add_argument("--mean", type=float, nargs="+", metavar="M", help="of each channel (default: 0)")
+    reading.add_argument("--std", type=float, nargs="+", metavar="D", help="of each channel (default: 1)")
     for name in OPTIONAL_PASSES:
         command.add_argument(f"--no-{name}", dest="disabled", action="append_const", const=name,
                              help=f"leave out {name}: the same integers at a higher cost")  # fmt: skip
@@ -65,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
     _refuse_impossible_outputs(options)
     target = Target(load_hardware(options.hardware), options.time_order)
-    source = read_source(options.model)
+    source = read_source(options.model, _read_options(options))
     dumps: dict[str, str] = {}
     compiled = compile_graph(
         source.graph,
@@ -75,6 +85,8 @@ def run(options: argparse.Namespace) -> int:
         reference=source.reference(),
     )
     schedule = io.save(options.output, compiled.schedule, compiled.tensors | source.sample_tensors())
+    for note in source.notes:
+        print(f"dtss-compile: warning: {note}", file=sys.stderr)
     _warn_of_gaps(schedule)
     if options.onnx:
         _export(source, target, options.onnx)
@@ -82,6 +94,19 @@ def run(options: argparse.Namespace) -> int:
         _write_dumps(options.dump, dumps)
     _report(options, schedule)
     return EXIT_OK
+
+
+def _read_options(options: argparse.Namespace) -> ReadOptions:
+    from dtss.compiler.frontend.source import ReadOptions
+
+    return ReadOptions(
+        time_steps=options.time_steps,
+        dt=options.dt,
+        fires=options.fires,
+        pixel_scale=options.pixel_scale,
+        mean=None if options.mean is None else tuple(options.mean),
+        std=None if options.std is None else tuple(options.std),
+    )
 
 
 def _refuse_impossible_outputs(options: argparse.Namespace) -> None:

@@ -46,6 +46,11 @@ def schedule_node(node: Node) -> AnyNode:
             )  # fmt: skip
         case ir.Lif():
             return _schedule_lif(node, node.op, value)
+        case ir.Integrator():
+            assert not isinstance(node.op.leak, float)
+            return schedule_format.Integrator(
+                name=name, inputs=inputs, shape=shape, value=value, steps=steps, leak=node.op.leak
+            )
         case ir.Add():
             return schedule_format.Add(name=name, inputs=inputs, shape=shape, value=value, steps=steps)
         case ir.MaxPool():

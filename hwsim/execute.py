@@ -25,6 +25,7 @@ from dtss.compiler.schedule.format import (
     AttentionProduct,
     Convolution,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
@@ -110,6 +111,8 @@ def _run(schedule: Schedule, tensors: Tensors, node: AnyNode, inputs: tuple[AtSt
             return _run_product(schedule, tensors, node, inputs, batch)
         case Lif():
             return _run_lif(schedule, tensors, node, inputs, batch)
+        case Integrator():
+            return _run_integrator(node, inputs, batch)
         case Add() | MaxPool() | SumPool() | TokenSum():
             return _run_elementwise(node, inputs, batch)
         case _:
@@ -292,6 +295,16 @@ def _run_lif(schedule: Schedule, tensors: Tensors, node: Lif, inputs: tuple[AtSt
         if step in node.steps.active:
             values[step] = fires.view(np.uint8)
     return NodeRun(node, batch, inputs, values, membranes=membranes)
+
+
+def _run_integrator(node: Integrator, inputs: tuple[AtSteps, ...], batch: int) -> NodeRun:
+    """O[t] = leak(O[t−1]) + I[t]."""
+    state: Array = np.zeros((batch, *node.shape), np.int64)
+    values: dict[int, Array] = {}
+    for step in node.steps.active:
+        state = _leak(state, node.leak) + inputs[0][step]
+        values[step] = _proved(node, step, state)
+    return NodeRun(node, batch, inputs, values)
 
 
 def _leak(membrane: Array, leak: Leak) -> NDArray[Any]:

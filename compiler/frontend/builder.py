@@ -13,6 +13,7 @@ from dtss.compiler.graph.ir import (
     FloatNeuron,
     Graph,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
@@ -84,6 +85,9 @@ class GraphBuilder:
         )
         self.nodes.append(node)
         return name
+
+    def integrator(self, name: str, source: str, op: Integrator) -> str:
+        return self._add(name, op, (source,), self.shape(source))
 
     def max_pool(self, name: str, source: str, op: MaxPool) -> str:
         height, width, channels = self.shape(source)

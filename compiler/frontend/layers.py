@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dtss.compiler.errors import CompileError
 from dtss.compiler.frontend.builder import GraphBuilder
-from dtss.compiler.graph.ir import BatchNorm, Convolution, FloatNeuron, Graph, Linear, MaxPool, SumPool
+from dtss.compiler.graph.ir import BatchNorm, Convolution, FloatNeuron, Graph, Integrator, Linear, MaxPool, SumPool
 from dtss.compiler.schedule.check import LARGEST_DIMENSION
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.format import Group, Preprocess
@@ -188,6 +188,12 @@ class Layers:
             factor=Fraction(1),
             current=False,
         )
+
+    def integrator(self, name: str, source: Signal, leak: float) -> Signal:
+        """O[t] = leak·O[t−1] + I[t]; a gain is a scale before or after it."""
+        if not source.current or source.elements is not None:
+            source = self.as_current(f"{name}.input", source)
+        return replace(source, node=self.build.integrator(name, source.node, Integrator(leak)))
 
     def as_current(self, name: str, source: Signal) -> Signal:
         """Spikes or counts through the identity matrix, so that a neuron or an add of currents can read them."""

@@ -22,6 +22,7 @@ from dtss.compiler.graph.ir import (
     FloatNeuron,
     Graph,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
@@ -86,6 +87,8 @@ class FloatModule(nn.Module):
             case AttentionProduct():
                 streamed, stationary = (self._input(node, index, step, values) for index in range(2))
                 return node.op.scale * _attend(node.op.stage, streamed, stationary, node.op.heads)
+            case Integrator(leak=float(leak)) if (node.name, step - 1) in values:
+                return leak * values[node.name, step - 1] + self._input(node, 0, step, values)
             case _:
                 return self._compute_from_one(node, self._input(node, 0, step, values))
 
@@ -104,6 +107,8 @@ class FloatModule(nn.Module):
             case SumPool():
                 ones, channels = self._constant(node, "ones"), node.channels
                 return functional.conv2d(value, ones, None, node.op.stride, node.op.padding, groups=channels)
+            case Integrator():
+                return value  # nothing came before
             case TokenSum():
                 return value.sum((2, 3), keepdim=True)
             case _:

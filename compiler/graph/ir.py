@@ -120,6 +120,13 @@ class Lif:
 
 
 @dataclass(frozen=True)
+class Integrator:
+    """O[t] = leak·O[t−1] + I[t], O[−1] = 0: a membrane that never fires, or a synapse's current."""
+
+    leak: float | Leak
+
+
+@dataclass(frozen=True)
 class Add:
     """Elementwise sum."""
 
@@ -147,7 +154,8 @@ class TokenSum:
     """Sum over positions; the mean's division is folded into the weights that follow."""
 
 
-Op = Image | Convolution | Linear | BatchNorm | Attention | AttentionProduct | Lif | Add | MaxPool | SumPool | TokenSum
+Stateless = Image | Convolution | Linear | BatchNorm | Attention | AttentionProduct | Add | MaxPool | SumPool | TokenSum
+Op = Stateless | Lif | Integrator
 Product = Convolution | Linear | AttentionProduct
 
 
@@ -242,7 +250,7 @@ def carries_current(graph: Graph, node: Node) -> bool:
     match node.op:
         case Image() | Lif():
             return False
-        case Convolution() | Linear() | BatchNorm() | Attention():
+        case Convolution() | Linear() | BatchNorm() | Attention() | Integrator():
             return True
         case AttentionProduct(stage=stage):
             return stage in ("query_key_value", "score_value")

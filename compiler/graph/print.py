@@ -11,6 +11,7 @@ from dtss.compiler.graph.ir import (
     FloatNeuron,
     Graph,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
@@ -83,6 +84,8 @@ def describe(op: Op) -> str:
             return f"lif[{op.group} integer {op.neuron.leak} {op.neuron.reset} mask {_list(op.mask_steps)}]"
         case MaxPool():
             return f"max_pool[{op.kernel}/{op.stride} pad {op.padding}]"
+        case Integrator():
+            return f"integrator[{op.leak:.6g}]" if isinstance(op.leak, float) else f"integrator[{op.leak}]"
         case SumPool():
             return f"sum_pool[{op.kernel[0]}x{op.kernel[1]}/{op.stride} pad {op.padding}]"
         case Image() | BatchNorm() | Add() | TokenSum():

@@ -15,6 +15,7 @@ from dtss.compiler.graph.ir import (
     FloatNeuron,
     Graph,
     IntegerNeuron,
+    Integrator,
     Lif,
     Linear,
     Node,
@@ -77,6 +78,10 @@ TABLES: dict[Stage, tuple[tuple[str, Predicate], ...]] = {
         (
             "neurons are integers",
             lambda graph, node: not isinstance(node.op, Lif) or isinstance(node.op.neuron, IntegerNeuron),
+        ),
+        (
+            "leaks are integers",
+            lambda graph, node: not isinstance(node.op, Integrator) or not isinstance(node.op.leak, float),
         ),
     ),
     Stage.BOUNDED: (("value has bounds", lambda graph, node: node.value is not None),),

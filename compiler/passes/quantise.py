@@ -30,6 +30,7 @@ from dtss.compiler.graph.ir import (
     Graph,
     Image,
     IntegerNeuron,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
@@ -68,13 +69,16 @@ class Quantise(PassBase):
         for net in current_nets(graph):
             products = [node for node in net if isinstance(node.op, Convolution | Linear | AttentionProduct)]
             last = any(node.name == graph.output for node in net)
-            bits = 0 if last else self._fraction_bits(graph, products)
+            leaks = any(isinstance(node.op, Integrator) for node in net)
+            bits = 0 if last and not leaks else self._fraction_bits(graph, products)
             shifts, scale = _net_scale(products, weight_bits, bits, shared_by_channels=last)
             scales |= {node.name: scale for node in net}
             changed |= {node.name: _quantise_product(node, shifts[node.name], scale) for node in products}
         for node in graph.nodes:
             if isinstance(node.op, Lif):
                 changed[node.name] = _quantise_lif(node, scales[node.inputs[0]])
+            if isinstance(node.op, Integrator) and isinstance(node.op.leak, float):
+                changed[node.name] = replace(node, op=Integrator(integer_leak(node.op.leak)))
         return graph.map_nodes(changed, output_scale=graph.output_scale * _output_scale(graph, scales))
 
     def _fraction_bits(self, graph: Graph, products: list[Node]) -> int:
@@ -104,12 +108,12 @@ def integer_leak(leak: float) -> Leak:
 
 
 def current_nets(graph: Graph) -> list[list[Node]]:
-    """Currents that must share a scale: a product, or products joined by adds (through pools)."""
+    """Currents that must share a scale: a product, or products joined by adds (through pools and integrators)."""
     joined: nx.Graph[str] = nx.Graph()
     currents = [node for node in graph.nodes if carries_current(graph, node)]
     joined.add_nodes_from(node.name for node in currents)
     for node in currents:
-        if isinstance(node.op, Add | MaxPool | SumPool | TokenSum):
+        if isinstance(node.op, Add | MaxPool | SumPool | TokenSum | Integrator):
             joined.add_edges_from((node.name, name) for name in node.inputs)
     return [[node for node in currents if node.name in names] for names in nx.connected_components(joined)]
 

@@ -30,6 +30,7 @@ from dtss.compiler.schedule.format import (
     AnyNode,
     AttentionProduct,
     Image,
+    Integrator,
     Lif,
     MaxPool,
     Product,
@@ -202,7 +203,7 @@ def _lif_counts(neuron: Lif, visits: int) -> dict[str, int]:
 
 
 def elementwise_counts(
-    schedule: Schedule, node: Image | Lif | Add | MaxPool | SumPool | TokenSum, batch: int
+    schedule: Schedule, node: Image | Lif | Integrator | Add | MaxPool | SumPool | TokenSum, batch: int
 ) -> Counts:
     """Counts of a node that the array does not compute; they do not depend on the data.
 
@@ -213,6 +214,8 @@ def elementwise_counts(
             counts = _writes(schedule, node, 1)
         case Lif():
             counts = {} if _is_walked(schedule, node) else _stored_current_lif(schedule, node)
+        case Integrator():
+            counts = _integrator(schedule, node)
         case Add() | TokenSum():
             counts = _reads(schedule, node, taps_per_step=_input_positions(schedule, node))
         case MaxPool() | SumPool():
@@ -239,6 +242,20 @@ def _stored_current_lif(schedule: Schedule, node: Lif) -> dict[str, int]:
         "current_row_reads": visits * len(summed),
         "parameter_row_reads": tiles,
     } | _lif_counts(node, visits)
+
+
+def _integrator(schedule: Schedule, node: Integrator) -> dict[str, int]:
+    """As a LIF whose current is stored, but what it writes is its state."""
+    visits = node.positions * math.ceil(node.channels / schedule.hardware.array.columns)
+    available = schedule.node(node.inputs[0]).steps.available
+    cycles = visits * len(node.steps.active)
+    return {
+        "cycles": cycles,
+        "walk_cycles": cycles,
+        "current_row_reads": visits * sum(step in available for step in node.steps.active),
+        "current_row_writes": cycles,
+        "lif_updates": node.positions * node.channels * len(node.steps.active),
+    }
 
 
 def _input_positions(schedule: Schedule, node: AnyNode) -> int:

@@ -166,6 +166,12 @@ class Lif(Node, frozen=True, kw_only=True, tag="lif"):
     membrane: Value
 
 
+class Integrator(Node, frozen=True, kw_only=True, tag="integrator"):
+    """O[t] = leak(O[t−1]) + I[t] at steps.active, without gaps; O is 0 before the first of them."""
+
+    leak: Leak
+
+
 class Add(Node, frozen=True, kw_only=True, tag="add"):
     """Elementwise sum of its inputs: spike counts, or currents of one scale."""
 
@@ -198,7 +204,7 @@ class TokenSum(Node, frozen=True, kw_only=True, tag="token_sum"):
     """x[c] = Σ_n x[n, c]: the token mean without its division, which is folded into the output scale."""
 
 
-AnyNode = Image | Convolution | Linear | AttentionProduct | Lif | Add | MaxPool | SumPool | TokenSum
+AnyNode = Image | Convolution | Linear | AttentionProduct | Lif | Integrator | Add | MaxPool | SumPool | TokenSum
 Product = Convolution | Linear | AttentionProduct
 
 

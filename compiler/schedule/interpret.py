@@ -18,6 +18,7 @@ from dtss.compiler.schedule.format import (
     AttentionProduct,
     Convolution,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
@@ -26,7 +27,7 @@ from dtss.compiler.schedule.format import (
     SumPool,
     TokenSum,
 )
-from dtss.compiler.schedule.numerics import Integers, lif_step
+from dtss.compiler.schedule.numerics import Integers, leak, lif_step
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -59,6 +60,8 @@ def interpret(schedule: Schedule, tensors: Tensors, pixels: Integers) -> Executi
                 _run_product(schedule, tensors, run, node)
             case Lif():
                 _run_lif(schedule, tensors, run, node)
+            case Integrator():
+                _run_integrator(schedule, run, node)
             case Add() | MaxPool() | SumPool() | TokenSum():
                 for step in node.steps.active:
                     run.values[node.name][step] = _elementwise(node, inputs_at(schedule, run, node, step))
@@ -169,6 +172,13 @@ def _run_lif(schedule: Schedule, tensors: Tensors, run: Execution, node: Lif) ->
         run.membranes[node.name][step] = membrane
         if step in node.steps.active:
             run.values[node.name][step] = fires.astype(np.int64)
+
+
+def _run_integrator(schedule: Schedule, run: Execution, node: Integrator) -> None:
+    state: Integers = np.zeros(node.shape, np.int64)
+    for step in node.steps.active:
+        state = leak(state, node.leak) + inputs_at(schedule, run, node, step)[0]
+        run.values[node.name][step] = state
 
 
 def _elementwise(node: Add | MaxPool | SumPool | TokenSum, inputs: list[Integers]) -> Integers:

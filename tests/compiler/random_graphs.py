@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from dtss.compiler.frontend.builder import GraphBuilder
-from dtss.compiler.graph.ir import Convolution, FloatNeuron, Graph, Linear, MaxPool, SumPool
+from dtss.compiler.graph.ir import Convolution, FloatNeuron, Graph, Integrator, Linear, MaxPool, SumPool
 from dtss.compiler.schedule.format import Preprocess
 from dtss.compiler.schedule.hardware import Array, Hardware, Memory, Widths
 
@@ -79,6 +79,10 @@ class _Drawer:
         )
         return self.builder.sum_pool(self.name("sum_pool"), source, SumPool(kernel, stride, padding))
 
+    def integrator(self, current: str) -> str:
+        leak = self.draw(st.sampled_from([0.0, 0.5, 0.9, 1.0]))
+        return self.builder.integrator(self.name("integrator"), current, Integrator(leak))
+
     def head(self, source: str) -> str:
         """Three logits: of the token sum, of the flattened image (a kernel as large as it), or spikes."""
         kind = self.draw(st.sampled_from(["sum", "flatten", "spikes"]))
@@ -87,7 +91,9 @@ class _Drawer:
         height, width, channels = self.builder.shape(source)
         weight = self.random.normal(0.1, 1.5 / np.sqrt(height * width * channels), (3, height, width, channels))
         current = self.builder.convolution(self.name("flat"), source, Convolution(weight, self.bias(3), 1, 0))
-        return self.lif(current) if kind == "spikes" else current
+        if kind == "spikes":
+            return self.lif(current)
+        return self.integrator(current) if self.draw(st.booleans()) else current
 
     def linear(self, source: str, outputs: int | None = None) -> str:
         inputs, outputs = self.builder.shape(source)[2], outputs or self.channels
@@ -108,7 +114,8 @@ class _Drawer:
 
     def current_block(self, current: str) -> str:
         """Membrane residual: LIF, product, and the currents added."""
-        branch = self.linear(self.attention(self.lif(current)) if self.draw(st.booleans()) else self.lif(current))
+        inner = self.lif(self.integrator(current) if self.draw(st.booleans()) else current)
+        branch = self.linear(self.attention(inner) if self.draw(st.booleans()) else inner)
         return self.builder.add(self.name("add"), current, branch)
 
 
@@ -120,6 +127,8 @@ def graphs(draw: st.DrawFn, largest_steps: int = 4) -> Graph:
     current = drawer.convolution(build.image(draw(st.integers(2, 4)), draw(st.integers(2, 4)), 2))
     if draw(st.booleans()):
         current = drawer.pool(current)
+    if draw(st.booleans()):
+        current = drawer.integrator(current)
     if draw(st.booleans()):
         current = drawer.linear(drawer.lif(current))
         for _ in range(draw(st.integers(0, 2))):

@@ -20,6 +20,7 @@ from dtss.compiler.schedule.format import (
     AttentionProduct,
     Convolution,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
@@ -68,6 +69,8 @@ class SlowMachine:
                 self.run_stored_current(node)
             case Image():
                 self.write(node, 1)
+            case Integrator():
+                self.run_integrator(node)
             case Add():
                 self.run_elementwise(node, [[position] for position in range(node.positions)])
             case TokenSum():
@@ -266,6 +269,16 @@ class SlowMachine:
             self.events["walk_cycles"] += 1
             self.events["current_row_reads"] += step in source.steps.available
             self.update_row(node.name, step, len(channels))
+
+    def run_integrator(self, node: Integrator) -> None:
+        source = self.schedule.node(node.inputs[0])
+        tiles = cut(tuple(range(node.shape[2])), self.array.columns)
+        for channels, _, step in itertools.product(tiles, range(node.positions), node.steps.active):
+            self.events["cycles"] += 1
+            self.events["walk_cycles"] += 1
+            self.events["current_row_reads"] += step in source.steps.available
+            self.events["current_row_writes"] += 1
+            self.events["lif_updates"] += len(channels)
 
     # Elementwise
 
