@@ -45,7 +45,21 @@ from dtss.compiler.schedule.format import Preprocess
 from dtss.compiler.schedule.numerics import FixedLeak, Leak, ShiftLeak
 
 LEAK_FRACTION_BITS = 12
-Scale = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """What one step of a current's integer stands for: largest/levels, [O]; as a quotient, it is exact.
+
+    largest: what the integer `levels` stands for, such as the largest weight of a channel.
+    """
+
+    largest: NDArray[np.float64]
+    levels: int
+
+    @property
+    def step(self) -> NDArray[np.float64]:
+        return self.largest / self.levels
 
 
 @dataclass(frozen=True)
@@ -148,40 +162,42 @@ def _fold_into(node: Node, preprocess: Preprocess) -> Node:
     return replace(node, op=replace(node.op, weight=weight, bias=bias, pad_value=pad))
 
 
-def _ideal_scale(node: Node, weight_bits: int, shared_by_channels: bool) -> Scale:
-    """The LSB [O] with which the largest weight of each channel, or of all, becomes the largest integer."""
+def _largest_weights(node: Node, shared_by_channels: bool) -> NDArray[np.float64]:
+    """What should become the largest integer [O]: the largest weight of each channel, or of all."""
     if isinstance(node.op, AttentionProduct):
         return np.full(node.channels, node.op.scale)
     assert isinstance(node.op, Convolution | Linear)
     largest = np.abs(node.op.weight).reshape(node.channels, -1).max(1)
     if shared_by_channels:
         largest = np.full(node.channels, largest.max())
-    return np.where(largest > 0, largest, 1.0) / ((1 << (weight_bits - 1)) - 1)
+    return np.where(largest > 0, largest, 1.0)
 
 
 def _net_scale(
     products: list[Node], weight_bits: int, fraction_bits: int, shared_by_channels: bool
 ) -> tuple[dict[str, int], Scale]:
-    """Left shifts of the products and the LSB [O] they share: scale·2^shift is at least each product's ideal LSB."""
-    ideal = {node.name: _ideal_scale(node, weight_bits, shared_by_channels) for node in products}
-    if any(isinstance(node.op, AttentionProduct) for node in products) and len(products) > 1:
+    """Left shifts of the products and the scale they share: step·2^shift is at least each product's ideal step."""
+    ideal = {node.name: _largest_weights(node, shared_by_channels) for node in products}
+    attention = any(isinstance(node.op, AttentionProduct) for node in products)
+    if attention and len(products) > 1:
         raise CompileError(
             products[0].name, "adds an attention product to another current", "put a neuron between them"
         )
-    typical = {name: float(np.median(scale)) for name, scale in ideal.items()}
+    typical = {name: float(np.median(largest)) for name, largest in ideal.items()}
     finest = min(typical.values())
     shifts = {name: round(math.log2(value / finest)) for name, value in typical.items()}
     shared = np.max([ideal[name] / 2.0 ** shifts[name] for name in ideal], axis=0)
-    return {name: shift + fraction_bits for name, shift in shifts.items()}, shared / 2.0**fraction_bits
+    levels = 1 if attention else (1 << (weight_bits - 1)) - 1
+    return {name: shift + fraction_bits for name, shift in shifts.items()}, Scale(shared / 2.0**fraction_bits, levels)
 
 
 def _quantise_product(node: Node, shift: int, scale: Scale) -> Node:
     if isinstance(node.op, AttentionProduct):
         return replace(node, op=replace(node.op, current_shift=shift))
     assert isinstance(node.op, Convolution | Linear)
-    lsb = (scale * 2.0**shift).reshape((-1,) + (1,) * (node.op.weight.ndim - 1))
+    lsb = (scale.step * 2.0**shift).reshape((-1,) + (1,) * (node.op.weight.ndim - 1))
     weight = np.rint(node.op.weight / lsb).astype(np.int64)
-    bias = None if node.op.bias is None else np.rint(node.op.bias / scale).astype(np.int64)
+    bias = None if node.op.bias is None else np.rint(node.op.bias / scale.step).astype(np.int64)
     return replace(node, op=replace(node.op, weight=weight, bias=bias, current_shift=shift))
 
 
@@ -194,25 +210,25 @@ def _quantise_lif(node: Node, scale: Scale) -> Node:
         leak=integer_leak(neuron.leak),
         reset=neuron.reset,
         threshold=threshold,
-        reset_to=np.rint(to / (neuron.gain * scale)).astype(np.int64),
-        initial=np.rint(neuron.initial / (neuron.gain * scale)).astype(np.int64),
+        reset_to=np.rint(to / (neuron.gain * scale.step)).astype(np.int64),
+        initial=np.rint(neuron.initial / (neuron.gain * scale.step)).astype(np.int64),
     )
     return replace(node, op=replace(node.op, neuron=integer))
 
 
 def _in_units(threshold: float, gain: float, scale: Scale, comparison: str) -> Iterable[int]:
     """Smallest integer H' that fires, computed in exact fractions: a tie at the threshold stays a tie."""
-    for unit in scale:
-        exact = Fraction(threshold) / (Fraction(gain) * Fraction(float(unit)))
+    for largest in scale.largest:
+        exact = Fraction(threshold) * scale.levels / (Fraction(gain) * Fraction(float(largest)))
         yield math.ceil(exact) if comparison == ">=" else math.floor(exact) + 1
 
 
 def _output_scale(graph: Graph, scales: dict[str, Scale]) -> float:
     if graph.output not in scales:
         return 1.0  # spikes or counts
-    scale = scales[graph.output]
-    if not np.all(scale == scale[0]):
+    step = scales[graph.output].step
+    if not np.all(step == step[0]):
         raise CompileError(
             graph.output, "its channels have different scales", "end the network with a linear layer of its own"
         )
-    return float(scale[0])
+    return float(step[0])

@@ -96,9 +96,10 @@ def test_threshold_keeps_the_tie_on_its_side(threshold: float, gain: float, at_l
 def test_threshold_is_the_smallest_integer_that_fires(
     threshold: float, gain: float, weight: float, comparison: str
 ) -> None:
+    """The unit is weight/127/4 itself, not its rounding: a weight equal to the threshold is a tie."""
     neuron = FloatNeuron(0.5, gain, threshold, ">" if comparison == ">" else ">=", "hard", 0.0, 0.0)
     found = int(one_neuron(neuron, weight).threshold[0])
-    unit = Fraction(gain) * Fraction(weight / 127 / 4)
+    unit = Fraction(gain) * Fraction(weight) / 127 / 4
 
     def fires(potential: int) -> bool:
         exact = potential * unit
