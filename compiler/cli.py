@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtss.compiler.schedule.command import run_command
-from dtss.compiler.schedule.errors import EXIT_OK, BadInputError
+from dtss.compiler.schedule.errors import EXIT_CHECK_FAILED, EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
+    from dtss.compiler.ablation import Ablation
     from dtss.compiler.frontend.source import ReadOptions, Source
     from dtss.compiler.graph.ir import Graph
     from dtss.compiler.passes.base import Target
     from dtss.compiler.passes.manager import Observer
     from dtss.compiler.schedule.format import Schedule
 
-OPTIONAL_PASSES = ("prune-time-steps", "hoist-constants", "eliminate-membrane-accesses")
+OPTIONAL_PASSES = ("reassociate-attention", "prune-time-steps", "hoist-constants", "eliminate-membrane-accesses")
 DEFAULT_HARDWARE = "edge-16x16"
 
 
@@ -28,16 +29,27 @@ def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="dtss-compile",
         description="Compile a trained spiking transformer to an integer, pruned, tiled schedule.",
-        epilog="exit codes: 0 ok, 2 usage, 3 bad input file, 4 model unsupported or does not fit, 70 internal bug",
+        epilog="exit codes: 0 ok, 1 --ablation found other integers, 2 usage, 3 bad input file, "
+        "4 model unsupported or does not fit, 70 internal bug",
     )
     command.add_argument("model", type=Path, help="a checkpoint written by dtss-train, or a NIR graph (.nir)")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
                          help="schedule to write; its tensors go beside it as .safetensors")  # fmt: skip
     command.add_argument("--hardware", default=DEFAULT_HARDWARE, metavar="NAME|FILE",
                          help="a shipped machine or a TOML file (default: %(default)s)")  # fmt: skip
+    command.add_argument("--weight-bits", type=int, metavar="N",
+                         help="of every weight, at most the array's (default: the array's)")  # fmt: skip
+    command.add_argument("--layer-weight-bits", type=_layer_bits, action="append", default=[], metavar="LAYER=N",
+                         help="of this layer's weights; may be repeated")  # fmt: skip
     command.add_argument("--time-order", choices=("inner", "outer"),
                          help="run time innermost or outermost in every layer (default: chosen per layer)")  # fmt: skip
     command.add_argument("--explain", action="store_true", help="print what each layer skips at each step, and why")
+    command.add_argument("--ablation", action="store_true",
+                         help="also compile with each optional pass off, simulate, and compare")  # fmt: skip
+    command.add_argument("--tech", default="45nm", metavar="NAME|FILE",
+                         help="the energies of --ablation, as in dtss-sim (default: %(default)s)")  # fmt: skip
+    command.add_argument("--limit", type=int, default=16, metavar="N",
+                         help="images that --ablation simulates (default: %(default)s)")  # fmt: skip
     command.add_argument("--dump", type=Path, metavar="DIR", help="write the graph after each pass")
     command.add_argument("--onnx", type=Path, metavar="FILE", help="write the float network with frozen masks as ONNX")
     command.add_argument("--json", action="store_true", help="print the summary as one JSON object")
@@ -48,15 +60,21 @@ def parser() -> argparse.ArgumentParser:
     reading.add_argument("--dt", type=float, metavar="SECONDS", help="length of a time step (default: 1e-4)")
     reading.add_argument("--fires", choices=(">", ">="),
                          help="how a membrane is compared: >= for SpikingJelly (default: >)")  # fmt: skip
-    reading.add_argument(
-        "--pixel-scale", type=float, metavar="S", help="the input is (p·S − mean)/std (default: 1/255)"
-    )
+    reading.add_argument("--pixel-scale", type=float, metavar="S",
+                         help="the input is (pixel·S − mean)/std (default: 1/255)")  # fmt: skip
     reading.add_argument("--mean", type=float, nargs="+", metavar="M", help="of each channel (default: 0)")
     reading.add_argument("--std", type=float, nargs="+", metavar="D", help="of each channel (default: 1)")
     for name in OPTIONAL_PASSES:
         command.add_argument(f"--no-{name}", dest="disabled", action="append_const", const=name,
                              help=f"leave out {name}: the same integers at a higher cost")  # fmt: skip
     return command
+
+
+def _layer_bits(text: str) -> tuple[str, int]:
+    layer, equals, bits = text.rpartition("=")
+    if not equals or not layer or not bits.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: write it as LAYER=N")
+    return layer, int(bits)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +92,9 @@ def run(options: argparse.Namespace) -> int:
     from dtss.compiler.schedule.hardware import load_hardware
 
     _refuse_impossible_outputs(options)
-    target = Target(load_hardware(options.hardware), options.time_order)
+    target = Target(
+        load_hardware(options.hardware), options.time_order, options.weight_bits, dict(options.layer_weight_bits)
+    )
     source = read_source(options.model, _read_options(options))
     dumps: dict[str, str] = {}
     compiled = compile_graph(
@@ -92,8 +112,9 @@ def run(options: argparse.Namespace) -> int:
         _export(source, target, options.onnx)
     if options.dump:
         _write_dumps(options.dump, dumps)
-    _report(options, schedule)
-    return EXIT_OK
+    ablation = _ablation(options, source, target) if options.ablation else None
+    _report(options, schedule, ablation)
+    return EXIT_OK if ablation is None or ablation.agrees else EXIT_CHECK_FAILED
 
 
 def _read_options(options: argparse.Namespace) -> ReadOptions:
@@ -145,6 +166,14 @@ def _export(source: Source, target: Target, path: Path) -> None:
     export_onnx(source.graph, target, path)
 
 
+def _ablation(options: argparse.Namespace, source: Source, target: Target) -> Ablation:
+    from dtss.compiler.ablation import ablate
+
+    if options.limit < 1:
+        raise BadInputError("--limit", f"is {options.limit}", "give 1 or more images")
+    return ablate(source.graph, target, source.sample_tensors(), options.tech, options.limit)
+
+
 def _warn_of_gaps(schedule: Schedule) -> None:
     """A mask that is no prefix is legal, but training with non-negative scores never makes one."""
     for node in schedule.lif_nodes:
@@ -157,15 +186,19 @@ def _warn_of_gaps(schedule: Schedule) -> None:
             )
 
 
-def _report(options: argparse.Namespace, schedule: Schedule) -> None:
+def _report(options: argparse.Namespace, schedule: Schedule, ablation: Ablation | None) -> None:
+    from dtss.compiler.ablation import as_records, as_text
     from dtss.compiler.explain import explain
 
     if options.json:
-        print(json.dumps(summary(options, schedule), indent=2, sort_keys=True))
+        found = summary(options, schedule) | ({} if ablation is None else {"ablation": as_records(ablation)})
+        print(json.dumps(found, indent=2, sort_keys=True))
     elif not options.quiet:
         if options.explain:
             print(explain(schedule))
         print(summary_text(options, schedule))
+        if ablation is not None:
+            print(f"\n{as_text(ablation)}")
 
 
 def summary(options: argparse.Namespace, schedule: Schedule) -> dict[str, object]:

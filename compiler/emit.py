@@ -25,7 +25,8 @@ def schedule_node(node: Node) -> AnyNode:
         case ir.Convolution():
             return schedule_format.Convolution(
                 name=name, inputs=inputs, shape=shape, value=value, steps=steps,
-                weight=f"{name}.weight", bias=None if node.op.bias is None else f"{name}.bias",
+                weight=f"{name}.weight", weight_bits=node.op.weight_bits,
+                bias=None if node.op.bias is None else f"{name}.bias",
                 current_shift=node.op.current_shift,
                 kernel=(node.op.weight.shape[1], node.op.weight.shape[2]),
                 stride=node.op.stride, padding=node.op.padding,
@@ -35,7 +36,8 @@ def schedule_node(node: Node) -> AnyNode:
         case ir.Linear():
             return schedule_format.Linear(
                 name=name, inputs=inputs, shape=shape, value=value, steps=steps,
-                weight=f"{name}.weight", bias=None if node.op.bias is None else f"{name}.bias",
+                weight=f"{name}.weight", weight_bits=node.op.weight_bits,
+                bias=None if node.op.bias is None else f"{name}.bias",
                 current_shift=node.op.current_shift, neuron=node.neuron, tiling=node.tiling,
             )  # fmt: skip
         case ir.AttentionProduct():

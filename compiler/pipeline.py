@@ -13,8 +13,10 @@ from dtss.compiler.graph.ir import Graph, average_active_steps, average_mask_ste
 from dtss.compiler.memory_plan import plan_memory
 from dtss.compiler.passes.assign_tiles import AssignTiles
 from dtss.compiler.passes.base import Pass, Target
+from dtss.compiler.passes.calibrate import Calibrate
 from dtss.compiler.passes.eliminate_membrane_accesses import EliminateMembraneAccesses
 from dtss.compiler.passes.fold_batch_norm import FoldBatchNorm
+from dtss.compiler.passes.fold_preprocessing import FoldPreprocessing
 from dtss.compiler.passes.hoist_constants import HoistConstants
 from dtss.compiler.passes.manager import Observer, run_passes
 from dtss.compiler.passes.prove_widths import ProveWidths
@@ -26,7 +28,9 @@ from dtss.compiler.schedule.format import AverageTimeSteps, FloatReference, Memo
 
 PIPELINE: tuple[Pass, ...] = (
     FoldBatchNorm(),  # a product and its norm are one linear map: fewer operations, one scale
+    FoldPreprocessing(),  # pixels enter as they are: unsigned bit planes, no multiplier
     ReassociateAttention(),  # Q·(Kᵀ·V) = (Q·Kᵀ)·V without softmax: take the one that streams fewer words
+    Calibrate(),  # given images: weights round together, so that the currents change least
     PruneTimeSteps(),  # steps whose value is zero, or that nobody needs, are not run
     HoistConstants(),  # the direct-encoded image does not change: what it alone feeds runs once
     EliminateMembraneAccesses(),  # a membrane moves only between two live steps

@@ -177,10 +177,10 @@ def parameter_bits(schedule: Schedule, node: AnyNode) -> int:
 
 
 def weight_bits(schedule: Schedule, tensors: Tensors, node: AnyNode) -> int:
-    """Bits of a node's weights."""
+    """Bits of a node's weights in DRAM."""
     if not isinstance(node, Convolution | Linear):
         return 0
-    return int(tensors[node.weight].size) * schedule.hardware.widths.weight
+    return int(tensors[node.weight].size) * node.weight_bits
 
 
 def dram_bits(schedule: Schedule, tensors: Tensors, node: AnyNode) -> int:

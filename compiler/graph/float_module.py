@@ -36,7 +36,10 @@ Values = dict[tuple[str, int], Tensor]
 
 
 class FloatModule(nn.Module):
-    """images [B, C, H, W], normalised → (logits [B, K], logits_per_step [T, B, K])."""
+    """images [B, C, H, W] → (logits [B, K], logits_per_step [T, B, K]).
+
+    The images are normalised, or pixels where the graph has its preprocessing folded.
+    """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
@@ -48,11 +51,7 @@ class FloatModule(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         values: Values = {}
         for node in self.graph.nodes:
-            if isinstance(node.op, Lif):
-                self._run_lif(node, node.op, values)
-                continue
-            for step in (*node.steps.active, *node.steps.bias_only):
-                values[node.name, step] = images if isinstance(node.op, Image) else self._compute(node, step, values)
+            self.run_node(node, values, images)
         output = self.graph.node(self.graph.output)
         per_step = [self._value(output, step, values, images).flatten(1) for step in range(self.graph.time_steps)]
         logits_per_step = torch.stack(per_step)
@@ -60,52 +59,77 @@ class FloatModule(nn.Module):
             logits_per_step = self.graph.output_scale * logits_per_step
         return logits_per_step.mean(0), logits_per_step
 
+    def run_node(self, node: Node, values: Values, images: Tensor) -> None:
+        """Adds a node's values to those of the nodes before it."""
+        if isinstance(node.op, Lif):
+            self._run_lif(node, node.op, values)
+            return
+        for step in (*node.steps.active, *node.steps.bias_only):
+            values[node.name, step] = images if isinstance(node.op, Image) else self._compute(node, step, values)
+
     def _value(self, node: Node, step: int, values: Values, like: Tensor) -> Tensor:
         """A node's value at one step; known zeros are materialised only here, where something reads them."""
         if step in node.steps.zero:
             height, width, channels = node.shape
-            return torch.zeros(like.shape[0], channels, height, width)
+            return torch.zeros(like.shape[0], channels, height, width, dtype=like.dtype)
         return values[node.name, node.steps.active[0] if step in node.steps.reused else step]
 
-    def _input(self, node: Node, index: int, step: int, values: Values) -> Tensor:
+    def input_at(self, node: Node, index: int, step: int, values: Values) -> Tensor:
         image = values[self.graph.nodes[0].name, 0]
         return self._value(self.graph.node(node.inputs[index]), step, values, image)
 
-    def _constant(self, node: Node, field: str) -> Tensor:
+    def constant(self, node: Node, field: str) -> Tensor:
         return self.get_buffer(_buffer(node, field))
+
+    def set_weights(self, node: Node) -> None:
+        """Takes over a node's constants in place of those of the graph's node of this name."""
+        for field, array in _constants(node).items():
+            self.constant(node, field).copy_(torch.from_numpy(array.astype(np.float32)))
+
+    def padded(self, node: Node, value: Tensor) -> Tensor:
+        """A product's input with the border that its windows need."""
+        if not isinstance(node.op, Convolution) or node.op.padding == 0:
+            return value
+        border = (node.op.padding,) * 4
+        if node.op.pad_value is None:
+            return functional.pad(value, border)
+        beyond = self.constant(node, "pad_value")
+        return functional.pad(value - beyond, border) + beyond
 
     def _compute(self, node: Node, step: int, values: Values) -> Tensor:
         match node.op:
             case Add():
-                terms = [self._input(node, index, step, values) for index, name in enumerate(node.inputs)
+                terms = [self.input_at(node, index, step, values) for index, name in enumerate(node.inputs)
                          if step not in self.graph.node(name).steps.zero]  # fmt: skip
                 return torch.stack(terms).sum(0) if len(terms) > 1 else terms[0]
             case Attention():
-                query, key, value = (self._input(node, index, step, values) for index in range(3))
+                query, key, value = (self.input_at(node, index, step, values) for index in range(3))
                 scores = _attend("query_key", query, key, node.op.heads)
                 return node.op.scale * _attend("score_value", scores, value, node.op.heads)
             case AttentionProduct():
-                streamed, stationary = (self._input(node, index, step, values) for index in range(2))
+                streamed, stationary = (self.input_at(node, index, step, values) for index in range(2))
                 return node.op.scale * _attend(node.op.stage, streamed, stationary, node.op.heads)
             case Integrator(leak=float(leak)) if (node.name, step - 1) in values:
-                return leak * values[node.name, step - 1] + self._input(node, 0, step, values)
+                return leak * values[node.name, step - 1] + self.input_at(node, 0, step, values)
             case _:
-                return self._compute_from_one(node, self._input(node, 0, step, values))
+                return self._compute_from_one(node, self.input_at(node, 0, step, values))
 
     def _compute_from_one(self, node: Node, value: Tensor) -> Tensor:
         match node.op:
             case Convolution() | Linear():
                 stride, padding = (node.op.stride, node.op.padding) if isinstance(node.op, Convolution) else (1, 0)
-                bias = None if node.op.bias is None else self._constant(node, "bias")
-                return functional.conv2d(value, self._constant(node, "weight"), bias, stride, padding)
+                if isinstance(node.op, Convolution) and node.op.pad_value is not None:
+                    value, padding = self.padded(node, value), 0
+                bias = None if node.op.bias is None else self.constant(node, "bias")
+                return functional.conv2d(value, self.constant(node, "weight"), bias, stride, padding)
             case BatchNorm():
-                mean, variance = self._constant(node, "mean"), self._constant(node, "variance")
-                scale, shift = self._constant(node, "scale"), self._constant(node, "shift")
+                mean, variance = self.constant(node, "mean"), self.constant(node, "variance")
+                scale, shift = self.constant(node, "scale"), self.constant(node, "shift")
                 return functional.batch_norm(value, mean, variance, scale, shift, eps=node.op.epsilon)
             case MaxPool():
                 return functional.max_pool2d(value, node.op.kernel, node.op.stride, node.op.padding)
             case SumPool():
-                ones, channels = self._constant(node, "ones"), node.channels
+                ones, channels = self.constant(node, "ones"), node.channels
                 return functional.conv2d(value, ones, None, node.op.stride, node.op.padding, groups=channels)
             case Integrator():
                 return value  # nothing came before
@@ -119,7 +143,7 @@ class FloatModule(nn.Module):
         assert isinstance(neuron, FloatNeuron) and node.state is not None
         membrane: Tensor | None = None
         for step in node.state.state_steps:
-            current = neuron.gain * self._input(node, 0, step, values)
+            current = neuron.gain * self.input_at(node, 0, step, values)
             leaked = neuron.leak * neuron.initial if membrane is None else neuron.leak * membrane
             potential = leaked + current
             fires = potential > neuron.threshold if neuron.comparison == ">" else potential >= neuron.threshold
@@ -162,6 +186,8 @@ def _constants(node: Node) -> dict[str, np.ndarray]:
     match node.op:
         case Convolution():
             arrays = {"weight": node.op.weight.transpose(0, 3, 1, 2), "bias": node.op.bias}
+            if node.op.pad_value is not None:
+                arrays["pad_value"] = node.op.pad_value[:, None, None]
         case Linear():
             arrays = {"weight": node.op.weight[:, :, None, None], "bias": node.op.bias}
         case BatchNorm():

@@ -62,7 +62,11 @@ class Image:
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """Cross-correlation with zero padding; weight [O, kernel rows, kernel columns, C], bias [O]."""
+    """Cross-correlation with zero padding; weight [O, kernel rows, kernel columns, C], bias [O].
+
+    lsb: where calibration chose it, what one integer of the weight is to mean in each output channel [O].
+    weight_bits: of the integer weights, two's complement; 0 before there are any.
+    """
 
     weight: Weights
     bias: Weights | None
@@ -70,15 +74,19 @@ class Convolution:
     padding: int
     current_shift: int = 0
     pad_value: NDArray[np.int64] | None = None
+    lsb: NDArray[np.float64] | None = None
+    weight_bits: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """The same matrix at every position; weight [O, C], bias [O]."""
+    """The same matrix at every position; weight [O, C], bias [O]; the rest as in Convolution."""
 
     weight: Weights
     bias: Weights | None
     current_shift: int = 0
+    lsb: NDArray[np.float64] | None = None
+    weight_bits: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,9 +68,9 @@ def describe(op: Op) -> str:
     match op:
         case Convolution():
             kernel = f"{op.weight.shape[1]}x{op.weight.shape[2]}"
-            return f"conv[{kernel} stride {op.stride} pad {op.padding} {op.weight.dtype} shift {op.current_shift}]"
+            return f"conv[{kernel} stride {op.stride} pad {op.padding} {_weights(op)} shift {op.current_shift}]"
         case Linear():
-            return f"linear[{op.weight.dtype} shift {op.current_shift}]"
+            return f"linear[{_weights(op)} shift {op.current_shift}]"
         case Attention():
             return f"attention[{op.heads} heads × {op.scale:.6g}]"
         case AttentionProduct():
@@ -90,3 +90,7 @@ def describe(op: Op) -> str:
             return f"sum_pool[{op.kernel[0]}x{op.kernel[1]}/{op.stride} pad {op.padding}]"
         case Image() | BatchNorm() | Add() | TokenSum():
             return PLAIN[type(op)]
+
+
+def _weights(op: Convolution | Linear) -> str:
+    return f"{op.weight_bits}-bit" if op.weight_bits else str(op.weight.dtype)

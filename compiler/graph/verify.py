@@ -14,6 +14,7 @@ from dtss.compiler.graph.ir import (
     Convolution,
     FloatNeuron,
     Graph,
+    Image,
     IntegerNeuron,
     Integrator,
     Lif,
@@ -32,6 +33,7 @@ class Stage(Enum):
     FLOAT = "weights are float64"
     NORMALISED = "no batch norm is left"
     LOWERED = "attention is two products"
+    PIXELS = "the image enters as its pixels"
     INTEGER = "weights and neurons are integers"
     BOUNDED = "every value has proved bounds"
     TILED = "every product has a tiling"
@@ -55,6 +57,12 @@ def _in_run(graph: Graph, steps: tuple[int, ...]) -> bool:
     return list(steps) == sorted(set(steps) & set(range(graph.time_steps)))
 
 
+def _pads_with_a_pixel(graph: Graph, node: Node) -> bool:
+    if not isinstance(node.op, Convolution) or not isinstance(graph.inputs(node)[0].op, Image):
+        return True
+    return node.op.pad_value is not None
+
+
 STRUCTURE: tuple[tuple[str, Predicate], ...] = (
     ("inputs exist", lambda graph, node: all(name in graph.by_name for name in node.inputs)),
     ("steps partition the run", _partitions),
@@ -73,6 +81,7 @@ TABLES: dict[Stage, tuple[tuple[str, Predicate], ...]] = {
     ),
     Stage.NORMALISED: (("no batch norm", lambda graph, node: not isinstance(node.op, BatchNorm)),),
     Stage.LOWERED: (("no attention node", lambda graph, node: not isinstance(node.op, Attention)),),
+    Stage.PIXELS: (("what reads the image pads with a pixel", _pads_with_a_pixel),),
     Stage.INTEGER: (
         ("weights are integers", _weights_are(np.int64)),
         (

@@ -6,11 +6,12 @@ and the scale fold into the neuron:
 
     H = λU + gI  and  H ≥ θ      become      H' = leak(U') + I'  and  H' ≥ ⌈θ/(g·scale)⌉,    H' = H/(g·scale)
 
-A strict H > θ becomes H' ≥ ⌊θ/(g·scale)⌋ + 1, and soft reset subtracts round(R/(g·scale)), R = θ by default.
+A strict H > θ becomes H' ≥ ⌊θ/(g·scale)⌋ + 1, and soft reset subtracts round(θ/(g·scale)).
 """
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -28,38 +29,23 @@ from dtss.compiler.graph.ir import (
     Convolution,
     FloatNeuron,
     Graph,
-    Image,
     IntegerNeuron,
     Integrator,
     Lif,
     Linear,
     MaxPool,
     Node,
+    Product,
     SumPool,
     TokenSum,
     carries_current,
 )
 from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
-from dtss.compiler.schedule.format import Preprocess
 from dtss.compiler.schedule.numerics import FixedLeak, Leak, ShiftLeak
 
 LEAK_FRACTION_BITS = 12
-
-
-@dataclass(frozen=True, eq=False)
-class Scale:
-    """What one step of a current's integer stands for: largest/levels, [O]; as a quotient, it is exact.
-
-    largest: what the integer `levels` stands for, such as the largest weight of a channel.
-    """
-
-    largest: NDArray[np.float64]
-    levels: int
-
-    @property
-    def step(self) -> NDArray[np.float64]:
-        return self.largest / self.levels
+Scale = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -70,24 +56,21 @@ class Quantise(PassBase):
     """
 
     name: ClassVar[str] = "quantise"
-    requires: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT, Stage.NORMALISED, Stage.LOWERED})
+    requires: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT, Stage.NORMALISED, Stage.LOWERED, Stage.PIXELS})
     ensures: ClassVar[frozenset[Stage]] = frozenset({Stage.INTEGER})
     removes: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT})
     membrane_fraction_bits: int = 2
 
     def run(self, graph: Graph, target: Target) -> Graph:
-        graph = fold_preprocessing(graph)
-        weight_bits = target.hardware.widths.weight
+        refuse_impossible_widths(graph, target)
         scales: dict[str, Scale] = {}
         changed: dict[str, Node] = {}
         for net in current_nets(graph):
-            products = [node for node in net if isinstance(node.op, Convolution | Linear | AttentionProduct)]
-            last = any(node.name == graph.output for node in net)
-            leaks = any(isinstance(node.op, Integrator) for node in net)
-            bits = 0 if last and not leaks else self._fraction_bits(graph, products)
-            shifts, scale = _net_scale(products, weight_bits, bits, shared_by_channels=last)
+            shifts, scale = _net_scale(graph, net, target, self._fraction_bits(graph, net))
             scales |= {node.name: scale for node in net}
-            changed |= {node.name: _quantise_product(node, shifts[node.name], scale) for node in products}
+            changed |= {
+                node.name: _quantise_product(node, shifts[node.name], scale, target) for node in products_of(net)
+            }
         for node in graph.nodes:
             if isinstance(node.op, Lif):
                 changed[node.name] = _quantise_lif(node, scales[node.inputs[0]])
@@ -95,10 +78,17 @@ class Quantise(PassBase):
                 changed[node.name] = replace(node, op=Integrator(integer_leak(node.op.leak)))
         return graph.map_nodes(changed, output_scale=graph.output_scale * _output_scale(graph, scales))
 
-    def _fraction_bits(self, graph: Graph, products: list[Node]) -> int:
-        if all(isinstance(node.op, AttentionProduct) for node in products):
-            return max(exact_fraction_bits(graph, node) for node in products)
+    def _fraction_bits(self, graph: Graph, net: list[Node]) -> int:
+        if holds_logits(graph, net) and not any(isinstance(node.op, Integrator) for node in net):
+            return 0
+        if all(isinstance(node.op, AttentionProduct) for node in products_of(net)):
+            return max(exact_fraction_bits(graph, node) for node in products_of(net))
         return self.membrane_fraction_bits
+
+
+def holds_logits(graph: Graph, net: Iterable[Node]) -> bool:
+    """Whether these currents are the logits, so that all their channels have one scale."""
+    return any(node.name == graph.output for node in net)
 
 
 def exact_fraction_bits(graph: Graph, product: Node) -> int:
@@ -132,73 +122,82 @@ def current_nets(graph: Graph) -> list[list[Node]]:
     return [[node for node in currents if node.name in names] for names in nx.connected_components(joined)]
 
 
-def fold_preprocessing(graph: Graph) -> Graph:
-    """Pixels enter as they are: x = (p·pixel_scale − mean)/std moves into the convolution that reads the image.
+def refuse_impossible_widths(graph: Graph, target: Target) -> None:
+    """Bits that no array or no layer has."""
+    weighted = [node.name for node in graph.nodes if isinstance(node.op, Convolution | Linear)]
+    for name in target.layer_weight_bits:
+        if name not in weighted:
+            near = difflib.get_close_matches(name, weighted, n=3, cutoff=0.3) or weighted[:3]
+            raise CompileError(name, "has no weights to set bits of", f"name a layer that has: {', '.join(near)}")
+    widest = target.hardware.widths.weight
+    for name in weighted:
+        if not 2 <= target.weight_bits_of(name) <= widest:
+            found = f"weights of {target.weight_bits_of(name)} bits"
+            raise CompileError(name, found, f"the array of {target.hardware.name} takes 2 to {widest}")
 
-    Zero padding of x is padding of p with round(mean/pixel_scale); the bias uses the exact mean.
+
+def products_of(net: Iterable[Node]) -> list[Node]:
+    return [node for node in net if isinstance(node.op, Product)]
+
+
+def weight_lsbs(graph: Graph, target: Target) -> dict[str, Scale]:
+    """What one integer of each weight means, [O] for every convolution and linear layer."""
+    lsbs: dict[str, Scale] = {}
+    for net in current_nets(graph):
+        shifts, scale = _net_scale(graph, net, target, fraction_bits=0)
+        lsbs |= {node.name: scale * 2.0 ** shifts[node.name] for node in products_of(net)}
+    return lsbs
+
+
+def largest_integer(target: Target, product: str) -> int:
+    """Weights are −largest … largest, so that a weight and its negative are alike."""
+    return (1 << (target.weight_bits_of(product) - 1)) - 1
+
+
+def _ideal_scale(node: Node, target: Target, one_for_all: bool) -> Scale:
+    """The LSB [O] that calibration chose, or that makes the largest weight of each channel the largest integer.
+
+    Where no other magnitude occurs in a channel, a power of two is as good and makes the LSB exact: the identity,
+    say, whose input meets the threshold in ties.
     """
-    image = graph.nodes[0]
-    assert isinstance(image.op, Image)
-    changed = {node.name: _fold_into(node, graph.preprocess) for node in graph.consumers(image.name)}
-    return graph.map_nodes(changed)
-
-
-def _fold_into(node: Node, preprocess: Preprocess) -> Node:
-    if not isinstance(node.op, Convolution | Linear):
-        raise CompileError(node.name, "reads the image, but is no convolution or linear layer", "put one before it")
-    mean, std = np.array(preprocess.mean), np.array(preprocess.std)
-    offset = -(node.op.weight * (mean / std)).reshape(len(node.op.weight), -1).sum(1)
-    bias = offset if node.op.bias is None else node.op.bias + offset
-    weight = node.op.weight * (preprocess.pixel_scale / std)
-    if isinstance(node.op, Linear):
-        return replace(node, op=replace(node.op, weight=weight, bias=bias))
-    pad = np.rint(mean / preprocess.pixel_scale).astype(np.int64)
-    if node.op.padding and not 0 <= pad.min() <= pad.max() <= preprocess.pixel_max:
-        raise CompileError(
-            node.name,
-            f"zero padding of the normalised image is pixel {pad.tolist()}, and pixels are 0 to {preprocess.pixel_max}",
-            "use a mean within the range of the pixels, or no padding",
-        )
-    return replace(node, op=replace(node.op, weight=weight, bias=bias, pad_value=pad))
-
-
-def _largest_weights(node: Node, shared_by_channels: bool) -> NDArray[np.float64]:
-    """What should become the largest integer [O]: the largest weight of each channel, or of all."""
     if isinstance(node.op, AttentionProduct):
         return np.full(node.channels, node.op.scale)
     assert isinstance(node.op, Convolution | Linear)
-    largest = np.abs(node.op.weight).reshape(node.channels, -1).max(1)
-    if shared_by_channels:
-        largest = np.full(node.channels, largest.max())
-    return np.where(largest > 0, largest, 1.0)
+    if node.op.lsb is not None:
+        return node.op.lsb
+    magnitudes = np.abs(node.op.weight).reshape(node.channels, -1)
+    largest = magnitudes.max(1)
+    single = ((magnitudes == 0) | (magnitudes == largest[:, None])).all(1)
+    if one_for_all:
+        largest, single = np.full(node.channels, largest.max()), np.zeros(node.channels, np.bool_)
+    levels = largest_integer(target, node.name)
+    return np.where(largest > 0, largest, 1.0) / np.where(single, (levels + 1) // 2, levels)
 
 
-def _net_scale(
-    products: list[Node], weight_bits: int, fraction_bits: int, shared_by_channels: bool
-) -> tuple[dict[str, int], Scale]:
-    """Left shifts of the products and the scale they share: step·2^shift is at least each product's ideal step."""
-    ideal = {node.name: _largest_weights(node, shared_by_channels) for node in products}
-    attention = any(isinstance(node.op, AttentionProduct) for node in products)
-    if attention and len(products) > 1:
+def _net_scale(graph: Graph, net: list[Node], target: Target, fraction_bits: int) -> tuple[dict[str, int], Scale]:
+    """Left shifts of the products and the LSB [O] they share: scale·2^shift is at least each product's ideal LSB."""
+    products = products_of(net)
+    ideal = {node.name: _ideal_scale(node, target, holds_logits(graph, net)) for node in products}
+    if any(isinstance(node.op, AttentionProduct) for node in products) and len(products) > 1:
         raise CompileError(
             products[0].name, "adds an attention product to another current", "put a neuron between them"
         )
-    typical = {name: float(np.median(largest)) for name, largest in ideal.items()}
+    typical = {name: float(np.median(scale)) for name, scale in ideal.items()}
     finest = min(typical.values())
     shifts = {name: round(math.log2(value / finest)) for name, value in typical.items()}
     shared = np.max([ideal[name] / 2.0 ** shifts[name] for name in ideal], axis=0)
-    levels = 1 if attention else (1 << (weight_bits - 1)) - 1
-    return {name: shift + fraction_bits for name, shift in shifts.items()}, Scale(shared / 2.0**fraction_bits, levels)
+    return {name: shift + fraction_bits for name, shift in shifts.items()}, shared / 2.0**fraction_bits
 
 
-def _quantise_product(node: Node, shift: int, scale: Scale) -> Node:
+def _quantise_product(node: Node, shift: int, scale: Scale, target: Target) -> Node:
     if isinstance(node.op, AttentionProduct):
         return replace(node, op=replace(node.op, current_shift=shift))
     assert isinstance(node.op, Convolution | Linear)
-    lsb = (scale.step * 2.0**shift).reshape((-1,) + (1,) * (node.op.weight.ndim - 1))
+    lsb = (scale * 2.0**shift).reshape((-1,) + (1,) * (node.op.weight.ndim - 1))
     weight = np.rint(node.op.weight / lsb).astype(np.int64)
-    bias = None if node.op.bias is None else np.rint(node.op.bias / scale.step).astype(np.int64)
-    return replace(node, op=replace(node.op, weight=weight, bias=bias, current_shift=shift))
+    bias = None if node.op.bias is None else np.rint(node.op.bias / scale).astype(np.int64)
+    bits = target.weight_bits_of(node.name)
+    return replace(node, op=replace(node.op, weight=weight, bias=bias, current_shift=shift, weight_bits=bits))
 
 
 def _quantise_lif(node: Node, scale: Scale) -> Node:
@@ -210,25 +209,25 @@ def _quantise_lif(node: Node, scale: Scale) -> Node:
         leak=integer_leak(neuron.leak),
         reset=neuron.reset,
         threshold=threshold,
-        reset_to=np.rint(to / (neuron.gain * scale.step)).astype(np.int64),
-        initial=np.rint(neuron.initial / (neuron.gain * scale.step)).astype(np.int64),
+        reset_to=np.rint(to / (neuron.gain * scale)).astype(np.int64),
+        initial=np.rint(neuron.initial / (neuron.gain * scale)).astype(np.int64),
     )
     return replace(node, op=replace(node.op, neuron=integer))
 
 
 def _in_units(threshold: float, gain: float, scale: Scale, comparison: str) -> Iterable[int]:
     """Smallest integer H' that fires, computed in exact fractions: a tie at the threshold stays a tie."""
-    for largest in scale.largest:
-        exact = Fraction(threshold) * scale.levels / (Fraction(gain) * Fraction(float(largest)))
+    for unit in scale:
+        exact = Fraction(threshold) / (Fraction(gain) * Fraction(float(unit)))
         yield math.ceil(exact) if comparison == ">=" else math.floor(exact) + 1
 
 
 def _output_scale(graph: Graph, scales: dict[str, Scale]) -> float:
     if graph.output not in scales:
         return 1.0  # spikes or counts
-    step = scales[graph.output].step
-    if not np.all(step == step[0]):
+    scale = scales[graph.output]
+    if not np.all(scale == scale[0]):
         raise CompileError(
             graph.output, "its channels have different scales", "end the network with a linear layer of its own"
         )
-    return float(step[0])
+    return float(scale[0])

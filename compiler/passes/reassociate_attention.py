@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from dtss.compiler.graph.ir import Attention, AttentionProduct, Graph, Node
 from dtss.compiler.graph.verify import Stage
-from dtss.compiler.passes.base import PassBase, Target
+from dtss.compiler.passes.base import Pass, PassBase, Target
 from dtss.compiler.schedule.hardware import Hardware
 from dtss.compiler.schedule.numerics import planes_for
 
@@ -21,7 +21,11 @@ class ReassociateAttention(PassBase):
     name: ClassVar[str] = "reassociate-attention"
     requires: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT})
     ensures: ClassVar[frozenset[Stage]] = frozenset({Stage.LOWERED})
+    optional: ClassVar[bool] = True
     always_scores: bool = False
+
+    def switched_off(self) -> Pass:
+        return replace(self, always_scores=True)
 
     def run(self, graph: Graph, target: Target) -> Graph:
         return graph.with_nodes(lowered for node in graph.nodes for lowered in self._lower(graph, node, target))

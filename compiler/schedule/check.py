@@ -321,11 +321,15 @@ def _tensor(
 
 
 def _weight_range(schedule: Schedule, tensors: Tensors, node: Convolution | Linear) -> Violations:
-    bound = 1 << (schedule.hardware.widths.weight - 1)
+    if not 2 <= node.weight_bits <= schedule.hardware.widths.weight:
+        widest = f"the array takes 2 to {schedule.hardware.widths.weight} bits; recompile"
+        yield f"{node.name}.weight_bits", f"is {node.weight_bits}", widest
+        return
+    bound = 1 << (node.weight_bits - 1)
     weight = tensors[node.weight]
     if weight.size and (weight.min() < -bound or weight.max() >= bound):
         found = f"{node.weight} holds {weight.min()} … {weight.max()}"
-        yield f"{node.name}.weight", found, f"{schedule.hardware.widths.weight}-bit weights are {-bound} … {bound - 1}"
+        yield f"{node.name}.weight", found, f"{node.weight_bits}-bit weights are {-bound} … {bound - 1}"
 
 
 def _pad_range(schedule: Schedule, tensors: Tensors, node: Convolution) -> Violations:

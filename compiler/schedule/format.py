@@ -99,10 +99,12 @@ class Image(Node, frozen=True, kw_only=True, tag="image"):
 class Convolution(Node, frozen=True, kw_only=True, tag="convolution"):
     """I[y, x, o] = (Σ_{i,j,c} weight[o, i, j, c] · x[y·stride + i − padding, …, c]) << current_shift + bias[o].
 
-    Outside the image x is pad_value[c] (0 where no tensor is named).
+    Outside the image x is pad_value[c] (0 where no tensor is named). The weights have weight_bits in DRAM,
+    two's complement; on chip they take the array's width.
     """
 
     weight: str
+    weight_bits: int
     bias: str | None
     current_shift: int
     kernel: tuple[int, int]
@@ -114,9 +116,10 @@ class Convolution(Node, frozen=True, kw_only=True, tag="convolution"):
 
 
 class Linear(Node, frozen=True, kw_only=True, tag="linear"):
-    """I[n, o] = (Σ_c weight[o, c] · x[n, c]) << current_shift + bias[o]."""
+    """I[n, o] = (Σ_c weight[o, c] · x[n, c]) << current_shift + bias[o]; weight_bits as in Convolution."""
 
     weight: str
+    weight_bits: int
     bias: str | None
     current_shift: int
     neuron: str | None

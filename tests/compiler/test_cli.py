@@ -2,19 +2,26 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dtss.compiler import cli
 from dtss.compiler.cli import OPTIONAL_PASSES, main
+from dtss.compiler.graph.ir import Graph, Linear
+from dtss.compiler.passes.base import Target
+from dtss.compiler.passes.hoist_constants import HoistConstants
 from dtss.compiler.pipeline import PIPELINE, optional_passes
 from dtss.compiler.schedule import io
+from dtss.compiler.schedule.format import AttentionProduct
 from dtss.compiler.schedule.hardware import shipped_targets
 
 PROGRAM = Path(sys.executable).with_name("dtss-compile")
@@ -132,6 +139,74 @@ def test_optional_pass_is_left_out(work: Path, name: str) -> None:
     assert passes == tuple(step.name for step in PIPELINE if step.name != name)
 
 
+def test_ablation_says_what_each_pass_is_worth(work: Path, capsys: Capture) -> None:
+    assert main(["../small.pt", "-o", "small.json", "--json", "--ablation", "--limit", "3"]) == 0
+    rows = json.loads(capsys.readouterr().out)["ablation"]
+    assert [row["switched_off"] for row in rows] == [[], *([name] for name in OPTIONAL_PASSES), list(OPTIONAL_PASSES)]
+    assert all(row["same_integers"] for row in rows)
+    by_pass = {" ".join(row["switched_off"]): row for row in rows}
+    assert by_pass["prune-time-steps"]["cycles"] > by_pass[""]["cycles"]
+    assert by_pass["hoist-constants"]["accumulates"] > by_pass[""]["accumulates"]
+    assert files(work) == ["small.json", "small.safetensors"]
+
+
+def test_ablation_as_a_table_with_what_does_not_fit(work: Path, capsys: Capture) -> None:
+    Path("tight.toml").write_text(EDGE.replace("membrane_bytes = 65536", "membrane_bytes = 5760"))
+    options = ["--ablation", "--limit", "2", "--hardware", "tight.toml", "--time-order", "outer"]
+    assert main(["../small.pt", "-o", "small.json", *options]) == 0
+    out = capsys.readouterr().out
+    assert "for an image, mean of 2\n" in out
+    assert re.search(r"^all passes .* the same$", out, flags=re.MULTILINE)
+    assert re.search(r"^without hoist-constants +does not compile$", out, flags=re.MULTILINE)
+    assert "without hoist-constants: memory.membrane_bytes: the network needs" in out
+
+
+def test_ablation_that_finds_other_integers_fails(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """A pass that changes the head's bias stands for any wrong one."""
+    right = HoistConstants.run
+
+    def wrong(self: HoistConstants, graph: Graph, target: Target) -> Graph:
+        hoisted = right(self, graph, target)
+        head = hoisted.node("head")
+        assert isinstance(head.op, Linear)
+        other = np.ones(head.channels)
+        return hoisted.map_nodes({"head": replace(head, op=replace(head.op, bias=other))})
+
+    monkeypatch.setattr(HoistConstants, "run", wrong)
+    assert main(["../small.pt", "-o", "small.json", "--ablation", "--limit", "2"]) == 1
+    assert re.search(r"^without hoist-constants .* DIFFER$", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+def test_simulator_that_fails_is_quoted(work: Path, capsys: Capture) -> None:
+    assert main(["../small.pt", "-o", "small.json", "--ablation", "--tech", "no.toml"]) == 3
+    assert capsys.readouterr().err.startswith("dtss-compile: error: --ablation: dtss-sim: no.toml: ")
+
+
+def test_weight_bits_of_all_and_of_one_layer(work: Path) -> None:
+    options = ["--weight-bits", "5", "--layer-weight-bits", "rpe.conv=3", "--layer-weight-bits", "head=8"]
+    assert main(["../small.pt", "-o", "small.json", "--quiet", *options]) == 0
+    loaded = io.load(work / "small.json")
+    bits = {node.name: node.weight_bits for node in loaded.schedule.products if not isinstance(node, AttentionProduct)}
+    assert (bits.pop("rpe.conv"), bits.pop("head"), set(bits.values())) == (3, 8, {5})
+    largest = {name: int(np.abs(loaded.tensors[f"{name}.weight"]).max()) for name in ("rpe.conv", "head", *bits)}
+    assert (largest.pop("rpe.conv"), largest.pop("head"), set(largest.values())) == (3, 127, {15})
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--weight-bits", "9"], "stem.0.conv: weights of 9 bits; the array of edge-16x16 takes 2 to 8"),
+        (["--weight-bits", "1"], "stem.0.conv: weights of 1 bits; the array of edge-16x16 takes 2 to 8"),
+        (
+            ["--layer-weight-bits", "rpe=4"],
+            "rpe: has no weights to set bits of; name a layer that has: rpe.conv",
+        ),
+    ],
+)
+def test_impossible_weight_bits(work: Path, capsys: Capture, options: list[str], sentence: str) -> None:
+    assert_refused(capsys, 4, ["../small.pt", "-o", "x.json", *options], sentence)
+
+
 @pytest.mark.parametrize("order", ["inner", "outer"])
 def test_time_order_is_obeyed(work: Path, order: str) -> None:
     assert main(["../small.pt", "-o", "small.json", "--quiet", "--time-order", order, "--hardware", "wide-64x32"]) == 0
@@ -165,6 +240,10 @@ def test_help_is_quick_and_loads_no_torch(tmp_path: Path) -> None:
         (["../small.pt"], "the following arguments are required: -o/--output"),
         (["../small.pt", "-o", "x.json", "--fast"], "unrecognized arguments: --fast"),
         (["../small.pt", "-o", "x.json", "--no-quantise"], "unrecognized arguments: --no-quantise"),
+        (
+            ["../small.pt", "-o", "x.json", "--layer-weight-bits", "head:4"],
+            "argument --layer-weight-bits: head:4: write it as LAYER=N",
+        ),
         (
             ["../small.pt", "-o", "x.json", "--time-order", "random"],
             "argument --time-order: invalid choice: 'random' (choose from 'inner', 'outer')",

@@ -32,6 +32,9 @@ def run(graph: Graph, machine: Hardware, seed: int, disabled: frozenset[str]) ->
 def assert_same_integers(pruned: Execution, whole: Execution) -> None:
     np.testing.assert_array_equal(pruned.logits, whole.logits)
     for name, values in pruned.values.items():
+        if name not in whole.values:
+            assert name.endswith((".key_value", ".query_key")), name  # between the two products of attention
+            continue
         for step, value in values.items():
             np.testing.assert_array_equal(value, whole.values[name][step if step in whole.values[name] else 0], name)
     for name, membranes in pruned.membranes.items():
@@ -68,7 +71,7 @@ def test_time_order_keeps_every_integer(graph: Graph, machine: Hardware, seed: i
 @given(graphs(), hardware(), st.integers(0, 2**32 - 1))
 def test_spikes_declared_zero_are_zero_when_nothing_is_pruned(graph: Graph, machine: Hardware, seed: int) -> None:
     """The facts themselves, on the unpruned run: what a pruned schedule calls zero is zero there."""
-    whole = run(graph, machine, seed, frozenset(optional_passes()))
+    whole = run(graph, machine, seed, frozenset(optional_passes()) - {"reassociate-attention"})
     pruned = compile_graph(graph, Target(machine)).schedule
     for node in pruned.nodes:
         for step in node.steps.zero:

@@ -24,8 +24,9 @@ from dtss.compiler.graph.ir import (
 )
 from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.fold_batch_norm import FoldBatchNorm
+from dtss.compiler.passes.fold_preprocessing import FoldPreprocessing
 from dtss.compiler.passes.manager import run_passes
-from dtss.compiler.passes.quantise import Quantise, current_nets, fold_preprocessing, integer_leak
+from dtss.compiler.passes.quantise import Quantise, current_nets, integer_leak
 from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.pipeline import compile_graph
 from dtss.compiler.schedule.format import Preprocess
@@ -36,7 +37,7 @@ from tests.compiler.random_graphs import graphs
 from tests.compiler.small_networks import PIXELS, SPIKING_JELLY
 
 TARGET = Target(load_hardware("edge-16x16"))
-LOWER: tuple[Pass, ...] = (FoldBatchNorm(), ReassociateAttention())
+LOWER: tuple[Pass, ...] = (FoldBatchNorm(), FoldPreprocessing(), ReassociateAttention())
 
 
 def lowered(graph: Graph) -> Graph:
@@ -69,8 +70,8 @@ def test_leak_is_a_shift_where_it_can_be(leak: float, integer: Leak) -> None:
     assert integer_leak(leak) == integer
 
 
-def one_neuron(neuron: FloatNeuron, largest_weight: float = 127.0) -> IntegerNeuron:
-    """The neuron behind one linear layer whose LSB is largest_weight/127/4."""
+def one_neuron(neuron: FloatNeuron, largest_weight: float = 64.0) -> IntegerNeuron:
+    """The neuron behind one linear layer whose LSB is largest_weight/64/4."""
     build = GraphBuilder("one", 2, PIXELS)
     current = build.linear("linear", build.image(1, 1, 1), Linear(np.array([[largest_weight]]), None))
     value = build.lif("lif", current, neuron, "mlp", (1, 1))
@@ -96,10 +97,9 @@ def test_threshold_keeps_the_tie_on_its_side(threshold: float, gain: float, at_l
 def test_threshold_is_the_smallest_integer_that_fires(
     threshold: float, gain: float, weight: float, comparison: str
 ) -> None:
-    """The unit is weight/127/4 itself, not its rounding: a weight equal to the threshold is a tie."""
     neuron = FloatNeuron(0.5, gain, threshold, ">" if comparison == ">" else ">=", "hard", 0.0, 0.0)
     found = int(one_neuron(neuron, weight).threshold[0])
-    unit = Fraction(gain) * Fraction(weight) / 127 / 4
+    unit = Fraction(gain) * Fraction(weight) / 64 / 4
 
     def fires(potential: int) -> bool:
         exact = potential * unit
@@ -274,7 +274,7 @@ def intervals_of_scale(floats: Node, integers: Node) -> tuple[NDArray[np.float64
 @given(graphs())
 @settings(max_examples=60, deadline=None)
 def test_one_scale_explains_every_weight_and_bias_of_a_net(graph: Graph) -> None:
-    floats = fold_preprocessing(lowered(graph))
+    floats = lowered(graph)
     integers = quantised(graph)
     for net in current_nets(floats):
         names = [node.name for node in net if isinstance(node.op, Convolution | Linear)]

@@ -339,8 +339,13 @@ VIOLATIONS: list[tuple[str, Edit, str]] = [
     ),
     (
         "_tensors",
-        put("hardware.widths.weight", 7),
+        put("stem.conv/weight_bits", 7),
         "stem.conv.weight: stem.conv.weight holds -76 … 127; 7-bit weights are -64 … 63",
+    ),
+    (
+        "_tensors",
+        put("hardware.widths.weight", 7),
+        "stem.conv.weight_bits: is 8; the array takes 2 to 7 bits; recompile",
     ),
     (
         "_tensors",

@@ -68,7 +68,7 @@ def nodes() -> tuple[AnyNode, ...]:
         Linear(
             name="hidden", inputs=("image",), shape=(1, 2, 2), value=Value(-15, 60),
             steps=Steps(active=(0,), dead=(1,), why=("", "output not live")),
-            weight="hidden.weight", bias=None, current_shift=0, neuron="lif", tiling=once,
+            weight="hidden.weight", weight_bits=8, bias=None, current_shift=0, neuron="lif", tiling=once,
         ),
         Lif(
             name="lif", inputs=("hidden",), shape=(1, 2, 2), value=Value(0, 1),
@@ -84,7 +84,7 @@ def nodes() -> tuple[AnyNode, ...]:
         Linear(
             name="head", inputs=("sum",), shape=(1, 1, 2), value=Value(0, 7),
             steps=Steps(active=(0,), bias_only=(1,), why=("", "bias only: sum is zero")),
-            weight="head.weight", bias="head.bias", current_shift=0, neuron=None,
+            weight="head.weight", weight_bits=8, bias="head.bias", current_shift=0, neuron=None,
             tiling=Tiling("inner", 1, 1, 1, 1, 1),
         ),
     )  # fmt: skip

@@ -106,7 +106,7 @@ class NetworkBuilder:
         self.nodes.append(
             Linear(
                 name=name, inputs=(source,), shape=(*shape[:2], channels), value=CURRENT, steps=steps,
-                weight=self.tensor(f"{name}.weight", (channels, shape[2]), -128, 127),
+                weight=self.tensor(f"{name}.weight", (channels, shape[2]), -128, 127), weight_bits=8,
                 bias=self.tensor(f"{name}.bias", (channels,), -50, 50), current_shift=1, neuron=neuron, tiling=None,
             )
         )  # fmt: skip
@@ -127,7 +127,8 @@ def network(order: TimeOrder, seed: int) -> NetworkBuilder:
         Convolution(
             name="stem.conv", inputs=("image",), shape=(SIZE, SIZE, 7), value=CURRENT,
             steps=steps_of((0,), (), (1, 2)) if order == "inner" else steps_of(every),
-            weight=build.tensor("stem.weight", (7, 3, 3, 2), -128, 127), bias=build.tensor("stem.bias", (7,), -90, 90),
+            weight=build.tensor("stem.weight", (7, 3, 3, 2), -128, 127), weight_bits=8,
+            bias=build.tensor("stem.bias", (7,), -90, 90),
             current_shift=2, kernel=(3, 3), stride=1, padding=1,
             pad_value=build.tensor("stem.pad_value", (2,), 0, 15), neuron="stem.lif", tiling=None,
         )

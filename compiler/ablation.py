@@ -1,0 +1,168 @@
+"""What each optional pass is worth: the network compiled with it switched off, simulated, and compared.
+
+The simulator is run as the command dtss-sim and its files are read, since nothing here may import it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dtss.compiler.errors import CompileError
+from dtss.compiler.graph.ir import Graph
+from dtss.compiler.passes.base import Target
+from dtss.compiler.pipeline import Compiled, compile_graph, optional_passes
+from dtss.compiler.schedule import io
+from dtss.compiler.schedule.errors import BadInputError
+
+ACCESSES = {
+    "weight rows": ("weight_row_reads", "stationary_row_reads"),
+    "spike words": ("spike_word_reads", "spike_word_writes", "spike_row_writes"),
+    "membrane rows": ("membrane_row_reads", "membrane_row_writes"),
+    "current rows": ("current_row_reads", "current_row_writes"),
+}
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """Means over the images of one variant; without numbers where the machine cannot hold it.
+
+    accesses: reads and writes by what is moved.  same_integers: whether every logit of every step equals that of all
+    passes together.  refused: the compiler's sentence, None if it compiled.
+    """
+
+    switched_off: tuple[str, ...]
+    cycles: float | None = None
+    energy_pj: float | None = None
+    accumulates: float | None = None
+    accesses: Mapping[str, float] | None = None
+    same_integers: bool | None = None
+    refused: str | None = None
+
+    @property
+    def name(self) -> str:
+        if not self.switched_off:
+            return "all passes"
+        return "none of them" if len(self.switched_off) > 1 else f"without {self.switched_off[0]}"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The first row is that of all passes. images: how many the means are of."""
+
+    rows: tuple[AblationRow, ...]
+    tech: str
+    images: int
+
+    @property
+    def agrees(self) -> bool:
+        return all(row.same_integers is not False for row in self.rows)
+
+
+def ablate(graph: Graph, target: Target, samples: Mapping[str, np.ndarray], tech: str, limit: int) -> Ablation:
+    """All passes, each optional one switched off, and all of them, on the first `limit` of the samples."""
+    if not len(samples[io.IMAGES]):
+        raise BadInputError("--ablation", "no images to simulate came with the model", "give some with --calibration")
+    passes = optional_passes()
+    rows: list[AblationRow] = []
+    reference: NDArray[np.float64] | None = None
+    for switched_off in ((), *((name,) for name in passes), passes):
+        try:
+            compiled = compile_graph(graph, target, disabled=frozenset(switched_off))
+        except CompileError as error:
+            rows.append(AblationRow(switched_off, refused=str(error)))
+            continue
+        result, logits = _simulated(compiled, samples, tech, limit)
+        reference = logits if reference is None else reference
+        rows.append(_row(switched_off, result, same_integers=bool(np.array_equal(logits, reference))))
+    return Ablation(tuple(rows), tech, min(limit, len(samples[io.IMAGES])))
+
+
+def _row(switched_off: tuple[str, ...], result: dict[str, Any], *, same_integers: bool) -> AblationRow:
+    totals = result["totals"]
+    counts = {name: count / result["images"] for name, count in totals["counts"].items()}
+    return AblationRow(
+        switched_off,
+        cycles=totals["cycles_per_image"],
+        energy_pj=totals["energy_pj_per_image"],
+        accumulates=counts["accumulates"],
+        accesses={kind: sum(counts[name] for name in names) for kind, names in ACCESSES.items()},
+        same_integers=same_integers,
+    )
+
+
+def _simulated(
+    compiled: Compiled, samples: Mapping[str, np.ndarray], tech: str, limit: int
+) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """(dtss-sim's JSON, logits of every step)."""
+    with tempfile.TemporaryDirectory(prefix="dtss-ablation-") as folder:
+        schedule, result, outputs = (Path(folder) / name for name in ("schedule.json", "result.json", "outputs.npz"))
+        io.save(schedule, compiled.schedule, compiled.tensors | dict(samples))
+        _run_simulator(
+            [str(schedule), "--tech", tech, "--limit", str(limit), "--json", str(result), "--outputs", str(outputs)]
+        )
+        with np.load(outputs) as arrays:
+            return json.loads(result.read_text()), arrays["logits_per_step"]
+
+
+def _run_simulator(arguments: list[str]) -> None:
+    program = "from dtss.hwsim.cli import main; import sys; sys.exit(main())"
+    answer = subprocess.run(
+        [sys.executable, "-c", program, *arguments, "--quiet"], capture_output=True, text=True, check=False
+    )
+    if answer.returncode:
+        found = answer.stderr.strip().removeprefix("dtss-sim: error: ") or f"exit code {answer.returncode}"
+        raise BadInputError("--ablation: dtss-sim", found, "simulate the schedule by itself to see more")
+
+
+def as_records(ablation: Ablation) -> list[dict[str, object]]:
+    """For --json."""
+    return [
+        {
+            "switched_off": list(row.switched_off), "cycles": row.cycles, "energy_pj": row.energy_pj,
+            "accumulates": row.accumulates, "accesses": None if row.accesses is None else dict(row.accesses),
+            "same_integers": row.same_integers, "refused": row.refused,
+        }
+        for row in ablation.rows
+    ]  # fmt: skip
+
+
+def as_text(ablation: Ablation) -> str:
+    """A table; in brackets the change against all passes."""
+    rows = ablation.rows
+    header = ("", "cycles", f"energy, {ablation.tech}", "accumulates", *ACCESSES, "integers")
+    cells = [header, *(tuple(_cells(row, rows[0])) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in cells
+    ]
+    refused = [f"{row.name}: {row.refused}" for row in rows if row.refused]
+    return "\n".join([f"for an image, mean of {ablation.images}", *(line.rstrip() for line in lines), *refused])
+
+
+def _cells(row: AblationRow, whole: AblationRow) -> Iterator[str]:
+    yield row.name
+    if row.cycles is None or row.energy_pj is None or row.accumulates is None or row.accesses is None:
+        yield from ("does not compile", *("",) * (3 + len(ACCESSES)))
+        return
+    yield f"{row.cycles:,.0f}{_change(row.cycles, whole.cycles)}"
+    yield f"{row.energy_pj / 1e6:,.3f} µJ{_change(row.energy_pj, whole.energy_pj)}"
+    yield f"{row.accumulates:,.0f}"
+    yield from (f"{count:,.0f}" for count in row.accesses.values())
+    yield "the same" if row.same_integers else "DIFFER"
+
+
+def _change(value: float, reference: float | None) -> str:
+    return "" if not reference or value == reference else f" ({100 * (value / reference - 1):+.1f} %)"
