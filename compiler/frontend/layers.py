@@ -71,11 +71,7 @@ class Layers:
 
     def image(self, where: str, shape: tuple[int, ...]) -> Signal:
         """[C, H, W], or F features as an image of one row and one channel."""
-        if len(shape) not in (1, 3):
-            found = f"its shape is {_sizes(shape)}"
-            raise CompileError(where, found, "give channels × height × width, or the number of features")
-        if not all(1 <= size <= LARGEST_DIMENSION for size in shape):
-            raise BadInputError(where, f"its shape is {_sizes(shape)}", f"sizes are 1 to {LARGEST_DIMENSION}")
+        refuse_image_shape(where, shape)
         channels, height, width = shape if len(shape) == 3 else (1, 1, shape[0])
         return Signal(self.build.image(height, width, channels), flat=len(shape) == 1)
 
@@ -320,6 +316,15 @@ class Layers:
         shape = self.build.shape(node)
         if max(shape) > LARGEST_DIMENSION:
             raise CompileError(name, f"its result would be {_sizes(shape)}", f"sizes are 1 to {LARGEST_DIMENSION}")
+
+
+def refuse_image_shape(where: str, shape: tuple[int, ...]) -> None:
+    """Other than [C, H, W] or [F], or of absurd sizes."""
+    if len(shape) not in (1, 3):
+        found = f"its shape is {_sizes(shape)}"
+        raise CompileError(where, found, "give channels × height × width, or the number of features")
+    if not all(1 <= size <= LARGEST_DIMENSION for size in shape):
+        raise BadInputError(where, f"its shape is {_sizes(shape)}", f"sizes are 1 to {LARGEST_DIMENSION}")
 
 
 def refuse_not_finite(name: str, what: str, values: Floats) -> None:

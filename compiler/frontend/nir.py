@@ -6,26 +6,24 @@ Norse. `docs/front-ends.md` has the equation of every node.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import networkx as nx
 import nir
 import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.errors import CompileError
-from dtss.compiler.frontend.layers import Floats, Layers, Pair, Signal, refuse_not_finite
+from dtss.compiler.frontend.layers import Floats, Layers, Pair, Signal, refuse_image_shape, refuse_not_finite
+from dtss.compiler.frontend.nir_file import NirGraph, read_file
 from dtss.compiler.graph.ir import FloatNeuron, Graph
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.format import Preprocess
 
 Comparison = Literal[">", ">="]
-LARGEST_FILE_VALUES = 1 << 28  # numbers in all arrays of a file together: two gigabytes of doubles
-LARGEST_DEPTH = 32
 
 
 @dataclass(frozen=True)
@@ -41,144 +39,42 @@ def read_graph(
     path: Path, steps: Discretisation, preprocess: Callable[[int], Preprocess]
 ) -> tuple[Graph, tuple[str, ...]]:
     """The float graph, its input preprocessed as for so many channels, and notes on how it was lowered."""
-    nodes, edges = _inline(read_file(path))
-    return _GraphReader(str(path), nodes, edges, steps).read(path.stem, preprocess)
-
-
-# The file
-
-
-def read_file(path: Path) -> nir.NIRGraph:
-    """The graph as NIR's own package reads it, after a look at what the file claims to hold."""
-    hint = "give a graph that nir.write wrote"
-    try:
-        with h5py.File(path, "r") as file:
-            if "node" not in file:
-                raise BadInputError(str(path), "is an HDF5 file without a NIR graph", hint)
-            _refuse_hostile(str(path), file)
-        graph = nir.read(path, type_check=False)
-    except FileNotFoundError:
-        raise BadInputError(str(path), "cannot be read (No such file or directory)", "check the path") from None
-    except OSError:
-        raise BadInputError(str(path), "is no HDF5 file, or a truncated one", hint) from None
-    except (KeyError, ValueError, TypeError, AttributeError, AssertionError, RecursionError,
-            IndexError, RuntimeError, MemoryError) as error:  # fmt: skip
-        raise BadInputError(str(path), f"is no readable NIR graph ({_reason(error)})", hint) from None
-    if not isinstance(graph, nir.NIRGraph):
-        raise BadInputError(str(path), f"holds a single {type(graph).__name__}", hint)
-    return graph
-
-
-def _refuse_hostile(where: str, file: h5py.File) -> None:
-    """Before anything is loaded: links that leave the file, types that NIR does not have, and absurd sizes."""
-    values = 0
-    for name, item in _items(where, file, "", 0):
-        if isinstance(item, h5py.Dataset):
-            if item.external or item.is_virtual:
-                raise BadInputError(f"{where}: {name}", "keeps its numbers in another file", "give one whole file")
-            values += int(np.prod(item.shape, dtype=object))
-            if values > LARGEST_FILE_VALUES:
-                found = f"claims {values} numbers"
-                raise BadInputError(f"{where}: {name}", found, f"a graph has at most {LARGEST_FILE_VALUES}")
-            if name.endswith("/type"):
-                _refuse_unknown(where, name, item)
-
-
-def _items(where: str, group: h5py.Group, name: str, depth: int) -> Iterator[tuple[str, Any]]:
-    if depth > LARGEST_DEPTH:
-        raise BadInputError(
-            f"{where}: {name}", "is nested too deeply for a NIR graph", "give a graph that nir.write wrote"
-        )
-    for key in group:
-        full = f"{name}/{key}".lstrip("/")
-        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-            raise BadInputError(f"{where}: {full}", "is a link", "give one whole file")
-        yield full, group[key]
-        if isinstance(group[key], h5py.Group):
-            yield from _items(where, group[key], full, depth + 1)
-
-
-def _refuse_unknown(where: str, name: str, item: h5py.Dataset) -> None:
-    kind = item[()]
-    text = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
-    if not (text in nir.ir.__all__ and text != "NIRNode" and isinstance(getattr(nir, text), type)):
-        node = "/".join(part for part in name.split("/")[:-1] if part not in ("node", "nodes")) or "the graph"
-        raise BadInputError(f"{where}: {node}", f"is a {text}, which NIR does not have", "export it with nir 1.0")
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:120]}" if text else type(error).__name__
-
-
-def _inline(graph: nir.NIRGraph, prefix: str = "") -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """Nodes and edges with every subgraph's own put in its place; its input and output pass values on."""
-    nodes: dict[str, Any] = {}
-    edges: list[tuple[str, str]] = []
-    ports: dict[str, tuple[str, str]] = {}
-    for key, node in graph.nodes.items():
-        name = prefix + key
-        if isinstance(node, nir.NIRGraph):
-            inner_nodes, inner_edges = _inline(node, f"{name}.")
-            entry, leave = (_only_port(name, inner_nodes, kind, f"{name}.") for kind in (nir.Input, nir.Output))
-            ports[key] = (entry, leave)
-            nodes |= inner_nodes
-            edges += inner_edges
-        else:
-            nodes[name] = node
-            ports[key] = (name, name)
-    for source, target in graph.edges:
-        for end in (source, target):
-            if end not in ports:
-                found = f"an edge names {end}, and no node has that name"
-                raise BadInputError(prefix.rstrip(".") or "edges", found, "repair the graph")
-        edges.append((ports[source][1], ports[target][0]))
-    return nodes, edges
-
-
-def _only_port(where: str, nodes: dict[str, Any], kind: type, prefix: str) -> str:
-    """The one input or output of a graph itself, not of the graphs in it."""
-    names = [name for name, node in nodes.items()
-             if isinstance(node, kind) and "." not in name.removeprefix(prefix)]  # fmt: skip
-    if len(names) != 1:
-        found = f"has {len(names)} {kind.__name__} nodes"
-        raise CompileError(where, found, "give a graph with one input and one output")
-    return names[0]
-
-
-# The graph
+    return _GraphReader(str(path), read_file(path), steps).read(path.stem, preprocess)
 
 
 class _GraphReader:
     """Lowers the nodes in the order of their edges. Edges that meet in a node are added."""
 
-    def __init__(self, where: str, nodes: dict[str, Any], edges: list[tuple[str, str]], steps: Discretisation) -> None:
-        self.where, self.nodes, self.steps = where, nodes, steps
-        self.sources = {name: [source for source, target in edges if target == name] for name in nodes}
-        self.digraph = nx.DiGraph(edges)
-        self.digraph.add_nodes_from(nodes)
+    def __init__(self, where: str, graph: NirGraph, steps: Discretisation) -> None:
+        self.where, self.nodes, self.steps = where, graph.nodes, steps
+        self.entry, self.leave = graph.entry, graph.leave
+        self.sources = {name: [source for source, target in graph.edges if target == name] for name in graph.nodes}
+        self.digraph = nx.DiGraph(graph.edges)
+        self.digraph.add_nodes_from(graph.nodes)
 
     def read(self, network: str, preprocess: Callable[[int], Preprocess]) -> tuple[Graph, tuple[str, ...]]:
-        entry, leave = (_only_port(self.where, self.nodes, kind, "") for kind in (nir.Input, nir.Output))
-        order = self._order(entry, leave)
+        entry, leave = self.entry, self.leave
         shape = _shape_of(entry, self.nodes[entry].input_type)
+        refuse_image_shape(entry, shape)
         channels = shape[0] if len(shape) == 3 else 1
         self.layers = Layers(network, self.steps.time_steps, preprocess(channels))
         signals = {entry: self.layers.image(entry, shape)}
-        for name in order:
+        for name in self._order():
             if name != entry:
                 signals[name] = self._lower(name, self.nodes[name], self._input(name, signals))
         return self.layers.finish(leave, signals[leave]), tuple(self.layers.notes)
 
-    def _order(self, entry: str, leave: str) -> list[str]:
+    def _order(self) -> list[str]:
         """The nodes between input and output; what leads to neither is left out."""
+        entry, leave = self.entry, self.leave
         needed = {leave, *nx.ancestors(self.digraph, leave)}
         if entry not in needed:
             raise BadInputError(self.where, f"no edges lead from {entry} to {leave}", "repair the graph")
         for name in needed:
             if name != entry and not self.sources[name]:
                 raise BadInputError(name, "nothing leads to it", "connect it, or leave it out")
-        part = self.digraph.subgraph(needed)
+        part = nx.DiGraph(sorted(self.digraph.subgraph(needed).edges))
+        part.add_node(leave)
         try:
             return list(nx.lexicographical_topological_sort(part))
         except nx.NetworkXUnfeasible:
@@ -197,11 +93,13 @@ class _GraphReader:
             case nir.Conv2d():
                 return self._convolution(fresh, node, source)
             case nir.Linear():
-                return layers.linear(fresh, self._vector(source), _floats(node.weight), None)
+                return layers.linear(fresh, self._vector(source), _floats(name, "weight", node.weight), None)
             case nir.Affine():
-                return layers.linear(fresh, self._vector(source), _floats(node.weight), _floats(node.bias))
+                weight, bias = (_floats(name, what, getattr(node, what)) for what in ("weight", "bias"))
+                return layers.linear(fresh, self._vector(source), weight, bias)
             case nir.Scale():
-                return layers.scale(fresh, self._as(node.scale, source), _floats(node.scale))
+                factors = _floats(name, "scale", node.scale)
+                return layers.scale(fresh, self._as(factors, source), factors)
             case nir.Flatten():
                 return self._flatten(fresh, node, source)
             case nir.SumPool2d() | nir.AvgPool2d():
@@ -218,10 +116,8 @@ class _GraphReader:
                 raise CompileError(name, f"is a {type(node).__name__} node", _hint(node))
 
     def _convolution(self, name: str, node: Any, source: Signal) -> Signal:
-        weight = _floats(node.weight)
+        weight = _floats(name, "weight", node.weight)
         stride, dilation = (_pair(name, what, getattr(node, what)) for what in ("stride", "dilation"))
-        if min(*stride, *dilation) < 1:
-            raise BadInputError(name, f"its stride is {stride} and its dilation {dilation}", "give positive numbers")
         if weight.ndim != 4:
             raise BadInputError(name, f"its weight has {weight.ndim} axes", "give [O, C, rows, columns]")
         sizes = [gap * (taps - 1) for gap, taps in zip(dilation, weight.shape[2:], strict=True)]
@@ -231,14 +127,14 @@ class _GraphReader:
             rows, columns = (0, 0) if _text(node.padding) == "valid" else _pair(name, "padding", node.padding)
             first, last = (rows, rows), (columns, columns)
         return self.layers.convolution(
-            name, source, weight, None if node.bias is None else _floats(node.bias), stride=stride,
-            padding=(first, last), dilation=dilation, groups=int(node.groups),
+            name, source, weight, None if node.bias is None else _floats(name, "bias", node.bias), stride=stride,
+            padding=(first, last), dilation=dilation, groups=_whole(name, "groups", node.groups),
         )  # fmt: skip
 
     def _flatten(self, name: str, node: Any, source: Signal) -> Signal:
         """Of [C, H, W]; exporters that count the batch as an axis of their own start at 1."""
         axes = len(self.layers.shape(source))
-        start, end = int(node.start_dim), int(node.end_dim)
+        start, end = (_whole(name, what, getattr(node, what), -1) for what in ("start_dim", "end_dim"))
         if start > 1 or (end % (axes + 1) if end < 0 else end) < axes - 1:
             raise CompileError(name, f"flattens axes {start} to {end}", "flatten the whole image")
         return self.layers.flatten(source)
@@ -347,7 +243,7 @@ def _difference_equation(name: str, node: Any, dt: float) -> dict[str, Floats]:
 
 
 def _parameter(name: str, node: Any, field: str) -> Floats:
-    values = np.atleast_1d(_floats(getattr(node, field)))
+    values = np.atleast_1d(_floats(name, field, getattr(node, field)))
     refuse_not_finite(name, field, values)
     return values
 
@@ -388,20 +284,35 @@ def _shape_of(name: str, types: Any) -> tuple[int, ...]:
     sizes = None if types is None else next(iter(types.values()))
     if sizes is None:
         raise BadInputError(name, "has no shape", "export the graph with the shape of its input")
-    return tuple(int(size) for size in np.atleast_1d(sizes))
+    numbers = np.atleast_1d(np.asarray(sizes))
+    if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
+        raise BadInputError(name, f"its shape is {sizes}", "give whole numbers")
+    return tuple(int(size) for size in numbers)
 
 
 def _pair(name: str, what: str, value: Any) -> Pair:
     numbers = np.atleast_1d(np.asarray(value))
     if numbers.dtype.kind not in "iu" or numbers.size not in (1, 2):
         raise BadInputError(name, f"its {what} is {value}", "give one or two whole numbers")
-    if numbers.min() < 0:
-        raise BadInputError(name, f"its {what} is {numbers.tolist()}", "give no negative numbers")
+    lowest = 0 if what == "padding" else 1
+    if numbers.min() < lowest:
+        raise BadInputError(name, f"its {what} is {numbers.tolist()}", f"give {lowest} or more")
     return int(numbers.flat[0]), int(numbers.flat[-1])
 
 
-def _floats(values: Any) -> Floats:
-    return np.asarray(values, np.float64)
+def _whole(name: str, what: str, value: Any, lowest: int = 1) -> int:
+    number = np.asarray(value)
+    if number.dtype.kind not in "iu" or number.size != 1 or number.flat[0] < lowest:
+        raise BadInputError(name, f"its {what} is {value}", f"give a whole number, {lowest} or more")
+    return int(number.flat[0])
+
+
+def _floats(name: str, what: str, values: Any) -> Floats:
+    numbers = np.asarray(values)
+    if numbers.dtype.kind not in "iuf" or numbers.size == 0:
+        found = f"its {what} is {numbers.dtype} of shape {numbers.shape}"
+        raise BadInputError(name, found, "give numbers")
+    return numbers.astype(np.float64)
 
 
 def _text(value: Any) -> str | None:

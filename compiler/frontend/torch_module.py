@@ -41,6 +41,7 @@ def compile_module(
     preprocess: Preprocess | None = None,
     hardware: str = "edge-16x16",
     time_order: TimeOrder | None = None,
+    calibration_images: NDArray[np.uint8] | None = None,
     images: NDArray[np.uint8] | None = None,
     labels: NDArray[np.int64] | None = None,
     classes: tuple[str, ...] | None = None,
@@ -52,7 +53,8 @@ def compile_module(
     [T, B, …] for one that computes all steps. Its values do not matter, except for the comparison below.
     preprocess: from a pixel p to the module's input; p/255 if not given.
     hardware: a shipped machine or a TOML file.
-    images, labels: uint8 [B, H, W, C] (F features are [B, 1, F, 1]), stored with the schedule for dtss-sim, beside
+    calibration_images: uint8 [B, H, W, C] (F features are [B, 1, F, 1]), on which the integers are chosen.
+    images, labels: in the same form, stored with the schedule for dtss-sim, beside
     what the module itself says of them.
 
     The module is not changed, but its neurons are reset. It warns where the lowering costs something, and if the
@@ -61,13 +63,15 @@ def compile_module(
     read = read_module(module, example_input, time_steps=time_steps, preprocess=preprocess, classes=classes, name=name)
     for note in read.notes:
         warnings.warn(note, stacklevel=2)
+    if calibration_images is not None:
+        _refuse_other_images("calibration_images", calibration_images, read.graph)
     samples = _samples(module, read, images, labels)
     accuracy = None
     if labels is not None and io.FLOAT_LOGITS in samples:
         accuracy = float((samples[io.FLOAT_LOGITS].argmax(1) == labels).mean())
     compiled = compile_graph(
         read.graph,
-        Target(load_hardware(hardware), time_order),
+        Target(load_hardware(hardware), time_order, calibration=calibration_images),
         reference=FloatReference(trained_accuracy=None, sample_accuracy=accuracy),
     )
     return replace(compiled, tensors=compiled.tensors | samples)
@@ -176,15 +180,19 @@ def _compare(module: nn.Module, graph: Graph, runner: Runner, images: Tensor) ->
     return [f"{differ}; look at the spikes of both before you trust the schedule"]
 
 
+def _refuse_other_images(where: str, images: NDArray[np.uint8], graph: Graph) -> None:
+    shape = graph.nodes[0].shape
+    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
+        found = f"found {images.dtype} of shape {images.shape}"
+        raise BadInputError(where, found, f"give uint8 [B, {', '.join(map(str, shape))}]")
+
+
 def _samples(
     module: nn.Module, read: ReadModule, images: NDArray[np.uint8] | None, labels: NDArray[np.int64] | None
 ) -> dict[str, np.ndarray]:
     if images is None:
         return {}
-    shape = read.graph.nodes[0].shape
-    if images.dtype != np.uint8 or images.shape[1:] != shape:
-        found = f"found {images.dtype} of shape {images.shape}"
-        raise BadInputError("images", found, f"give uint8 [B, {', '.join(map(str, shape))}]")
+    _refuse_other_images("images", images, read.graph)
     preprocess = read.graph.preprocess
     inputs = (images * preprocess.pixel_scale - np.array(preprocess.mean)) / np.array(preprocess.std)
     channels_first = torch.from_numpy(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))).float()
