@@ -70,7 +70,7 @@ class Ablation:
 
 def ablate(graph: Graph, target: Target, samples: Mapping[str, np.ndarray], tech: str, limit: int) -> Ablation:
     """All passes, each optional one switched off, and all of them, on the first `limit` of the samples."""
-    if not len(samples[io.IMAGES]):
+    if io.IMAGES not in samples:
         raise BadInputError("--ablation", "no images to simulate came with the model", "give some with --calibration")
     passes = optional_passes()
     rows: list[AblationRow] = []

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dtss.compiler.frontend.options import Architecture, ReadOptions
 from dtss.compiler.schedule.command import run_command
 from dtss.compiler.schedule.errors import EXIT_CHECK_FAILED, EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
     from dtss.compiler.ablation import Ablation
-    from dtss.compiler.frontend.source import ReadOptions, Source
+    from dtss.compiler.check_source import Comparison
+    from dtss.compiler.frontend.source import Source
     from dtss.compiler.graph.ir import Graph
     from dtss.compiler.passes.base import Target
     from dtss.compiler.passes.manager import Observer
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 OPTIONAL_PASSES = ("reassociate-attention", "prune-time-steps", "hoist-constants", "eliminate-membrane-accesses")
 DEFAULT_HARDWARE = "edge-16x16"
+DEFAULT_CHECKED_IMAGES = 8
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,10 +32,14 @@ def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="dtss-compile",
         description="Compile a trained spiking transformer to an integer, pruned, tiled schedule.",
-        epilog="exit codes: 0 ok, 1 --ablation found other integers, 2 usage, 3 bad input file, "
+        epilog="exit codes: 0 ok, 1 check failed, 2 usage, 3 bad input file, "
         "4 model unsupported or does not fit, 70 internal bug",
     )
-    command.add_argument("model", type=Path, help="a checkpoint written by dtss-train, or a NIR graph (.nir)")
+    command.add_argument(
+        "model",
+        type=Path,
+        help="a checkpoint of dtss-train, with --arch one of the official codes, or a NIR graph (.nir)",
+    )
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
                          help="schedule to write; its tensors go beside it as .safetensors")  # fmt: skip
     command.add_argument("--hardware", default=DEFAULT_HARDWARE, metavar="NAME|FILE",
@@ -55,19 +62,61 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     command.add_argument("--quiet", action="store_true", help="print nothing but errors")
     command.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
-    reading = command.add_argument_group("what a NIR graph does not say")
-    reading.add_argument("--time-steps", type=int, metavar="T", help="how many time steps to run")
-    reading.add_argument("--dt", type=float, metavar="SECONDS", help="length of a time step (default: 1e-4)")
-    reading.add_argument("--fires", choices=(">", ">="),
-                         help="how a membrane is compared: >= for SpikingJelly (default: >)")  # fmt: skip
-    reading.add_argument("--pixel-scale", type=float, metavar="S",
-                         help="the input is (pixel·S − mean)/std (default: 1/255)")  # fmt: skip
-    reading.add_argument("--mean", type=float, nargs="+", metavar="M", help="of each channel (default: 0)")
-    reading.add_argument("--std", type=float, nargs="+", metavar="D", help="of each channel (default: 1)")
+    command.add_argument("--check", type=_positive, nargs="?", const=DEFAULT_CHECKED_IMAGES, metavar="N",
+                         help="compare float graph and source framework, integers and float graph, on N images "
+                         "(default: %(const)s)")  # fmt: skip
+    _add_source_options(command)
     for name in OPTIONAL_PASSES:
         command.add_argument(f"--no-{name}", dest="disabled", action="append_const", const=name,
                              help=f"leave out {name}: the same integers at a higher cost")  # fmt: skip
     return command
+
+
+def _add_source_options(command: argparse.ArgumentParser) -> None:
+    """What other files than ours do not say; docs/front-ends.md names the defaults."""
+    group = command.add_argument_group("checkpoints of the official codes, and NIR graphs (docs/front-ends.md)")
+    group.add_argument("--arch", type=_architecture, metavar="NAME",
+                       help="spikformer or spikingformer (-cml for CML's), its sizes read from the tensors, "
+                       "or checked against the name: spikformer-4-384")  # fmt: skip
+    group.add_argument("--heads", type=_positive, metavar="N", help="attention heads")
+    group.add_argument("--time-steps", type=_positive, metavar="T", help="time steps to run")
+    group.add_argument("--image-size", type=_image_size, metavar="H,W", help="pixels")
+    group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="mean of the pixels, scaled to 0 … 1")
+    group.add_argument("--std", type=_numbers, metavar="R,G,B", help="standard deviation of the same")
+    group.add_argument("--pixel-scale", type=float, metavar="S", help="NIR: of a pixel (default: 1/255)")
+    group.add_argument("--dt", type=float, metavar="SECONDS", help="NIR: length of a time step (default: 1e-4)")
+    group.add_argument("--fires", choices=(">", ">="),
+                       help="NIR: how a membrane is compared, >= for SpikingJelly (default: >)")  # fmt: skip
+    group.add_argument("--ema", action="store_true", help="read the moving average of the weights")
+    group.add_argument("--calibration", type=Path, metavar="FILE",
+                       help="real images to round the weights by; the last quarter is held out for --check and the "
+                       "schedule; a .npy or .npz as dtss-sim --images takes")  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return number
+
+
+def _architecture(text: str) -> Architecture:
+    try:
+        return Architecture.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _image_size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition(",")
+    return _positive(height), _positive(width or height)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 0.5,0.5,0.5") from None
 
 
 def _layer_bits(text: str) -> tuple[str, int]:
@@ -92,10 +141,15 @@ def run(options: argparse.Namespace) -> int:
     from dtss.compiler.schedule.hardware import load_hardware
 
     _refuse_impossible_outputs(options)
-    target = Target(
-        load_hardware(options.hardware), options.time_order, options.weight_bits, dict(options.layer_weight_bits)
-    )
     source = read_source(options.model, _read_options(options))
+    _warn_of_clipped(options, source)
+    target = Target(
+        load_hardware(options.hardware),
+        options.time_order,
+        options.weight_bits,
+        dict(options.layer_weight_bits),
+        None if source.calibration is None else source.calibration.pixels,
+    )
     dumps: dict[str, str] = {}
     compiled = compile_graph(
         source.graph,
@@ -104,29 +158,35 @@ def run(options: argparse.Namespace) -> int:
         observe=_collector(dumps) if options.dump else lambda name, graph: None,
         reference=source.reference(),
     )
+    comparison = None
+    if options.check is not None:
+        from dtss.compiler.check_source import compare
+
+        comparison = compare(source, compiled, options.check, str(options.model))
     schedule = io.save(options.output, compiled.schedule, compiled.tensors | source.sample_tensors())
-    for note in source.notes:
-        print(f"dtss-compile: warning: {note}", file=sys.stderr)
     _warn_of_gaps(schedule)
     if options.onnx:
         _export(source, target, options.onnx)
     if options.dump:
         _write_dumps(options.dump, dumps)
     ablation = _ablation(options, source, target) if options.ablation else None
-    _report(options, schedule, ablation)
+    _report(options, source, schedule, comparison, ablation)
     return EXIT_OK if ablation is None or ablation.agrees else EXIT_CHECK_FAILED
 
 
 def _read_options(options: argparse.Namespace) -> ReadOptions:
-    from dtss.compiler.frontend.source import ReadOptions
-
     return ReadOptions(
+        arch=options.arch,
+        heads=options.heads,
         time_steps=options.time_steps,
+        image_size=options.image_size,
+        mean=options.mean,
+        std=options.std,
+        calibration=options.calibration,
+        ema=options.ema,
         dt=options.dt,
         fires=options.fires,
         pixel_scale=options.pixel_scale,
-        mean=None if options.mean is None else tuple(options.mean),
-        std=None if options.std is None else tuple(options.std),
     )
 
 
@@ -186,28 +246,53 @@ def _warn_of_gaps(schedule: Schedule) -> None:
             )
 
 
-def _report(options: argparse.Namespace, schedule: Schedule, ablation: Ablation | None) -> None:
+def _warn_of_clipped(options: argparse.Namespace, source: Source) -> None:
+    if source.calibration is not None and source.calibration.clipped_values:
+        print(
+            f"dtss-compile: warning: {options.calibration}: {source.calibration.clipped_values} input values lie "
+            f"outside pixels 0 … {source.graph.preprocess.pixel_max}; clipped",
+            file=sys.stderr,
+        )
+
+
+def _report(
+    options: argparse.Namespace,
+    source: Source,
+    schedule: Schedule,
+    comparison: Comparison | None,
+    ablation: Ablation | None,
+) -> None:
     from dtss.compiler.ablation import as_records, as_text
     from dtss.compiler.explain import explain
 
     if options.json:
-        found = summary(options, schedule) | ({} if ablation is None else {"ablation": as_records(ablation)})
+        found = summary(options, source, schedule, comparison)
+        found |= {} if ablation is None else {"ablation": as_records(ablation)}
         print(json.dumps(found, indent=2, sort_keys=True))
     elif not options.quiet:
         if options.explain:
             print(explain(schedule))
-        print(summary_text(options, schedule))
+        print(summary_text(options, source, schedule, comparison))
         if ablation is not None:
             print(f"\n{as_text(ablation)}")
 
 
-def summary(options: argparse.Namespace, schedule: Schedule) -> dict[str, object]:
+def summary(
+    options: argparse.Namespace, source: Source, schedule: Schedule, comparison: Comparison | None
+) -> dict[str, object]:
     """What was compiled, for scripts."""
     memory = schedule.memory
-    return {
+    checked: dict[str, object] = {}
+    if comparison is not None:
+        from dtss.compiler.check_source import comparison_json
+
+        checked = {"check": comparison_json(comparison)}
+    return checked | {
         "schedule": str(options.output),
         "network": schedule.network,
         "hardware": schedule.hardware.name,
+        "source": list(source.notes),
+        "stored_images": len(source.images),
         "time_steps": schedule.time_steps,
         "average_time_steps_masks": schedule.average_time_steps.masks,
         "average_time_steps_pruned": schedule.average_time_steps.pruned,
@@ -222,21 +307,37 @@ def summary(options: argparse.Namespace, schedule: Schedule) -> dict[str, object
     }
 
 
-def summary_text(options: argparse.Namespace, schedule: Schedule) -> str:
+def summary_text(options: argparse.Namespace, source: Source, schedule: Schedule, comparison: Comparison | None) -> str:
     """A few lines for a person."""
     average, memory = schedule.average_time_steps, schedule.memory
     resident = "resident on chip" if memory.weights_resident else "streamed from DRAM for every image"
     lines = [
         f"{schedule.network} for {schedule.hardware.name}",
+        *(f"source            {note}" for note in source.notes),
+        *([_images_text(source)] if source.notes else []),
         f"operations        {len(schedule.nodes)}, over {schedule.time_steps} time steps",
         f"T_avg             {average.masks:.2f} in the masks, {average.pruned:.2f} after pruning",
         f"weights           {memory.weight_bits / 8192:.1f} KiB, {resident}",
         f"spikes            {memory.spike_peak_bits / 8192:.1f} KiB at the peak",
         f"currents          {memory.current_peak_bits / 8192:.1f} KiB at the peak",
         f"membranes         {memory.membrane_bits / 8192:.1f} KiB in memory",
-        f"written           {options.output}, {schedule.tensors.file}",
     ]
+    if comparison is not None:
+        from dtss.compiler.check_source import comparison_text
+
+        lines.append(comparison_text(comparison))
+    lines.append(f"written           {options.output}, {schedule.tensors.file}")
     return "\n".join(lines)
+
+
+def _images_text(source: Source) -> str:
+    if source.calibration is None:
+        return "images            none in the schedule: give dtss-sim some with --images"
+    held_out = "held out" if source.images is not source.calibration.pixels else "the same"
+    return (
+        f"images            {len(source.calibration.pixels)} calibrate, {len(source.images)} {held_out} go into the "
+        "schedule"
+    )
 
 
 if __name__ == "__main__":

@@ -8,11 +8,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.graph import ir
-from dtss.compiler.graph.ir import Graph, IntegerNeuron, Node
+from dtss.compiler.graph.ir import Graph, IntegerNeuron, Node, average_active_steps, average_mask_steps
 from dtss.compiler.schedule import format as schedule_format
-from dtss.compiler.schedule.format import AnyNode, Value
+from dtss.compiler.schedule.format import (
+    AnyNode,
+    AverageTimeSteps,
+    FloatReference,
+    MemoryPlan,
+    Output,
+    Schedule,
+    SideCar,
+    Value,
+)
+from dtss.compiler.schedule.hardware import Hardware
 
 UNBOUNDED = Value(low=0, high=0)
+NOT_YET = SideCar(file="", sha256="")
+NO_PLAN = MemoryPlan(weight_bits=0, spike_peak_bits=0, current_peak_bits=0, membrane_bits=0, weights_resident=True)
+NO_REFERENCE = FloatReference(trained_accuracy=None, sample_accuracy=None)
+
+
+def emit_schedule(graph: Graph, hardware: Hardware) -> Schedule:
+    """The graph as a schedule: without a memory plan, and not yet bound to its side-car."""
+    return Schedule(
+        format="dtss-schedule/1",
+        network=graph.network,
+        time_steps=graph.time_steps,
+        average_time_steps=AverageTimeSteps(masks=average_mask_steps(graph), pruned=average_active_steps(graph)),
+        preprocess=graph.preprocess,
+        output=Output(node=graph.output, scale=graph.output_scale, classes=graph.classes),
+        memory=NO_PLAN,
+        passes=(),
+        reference=NO_REFERENCE,
+        hardware=hardware,
+        tensors=NOT_YET,
+        nodes=tuple(schedule_node(node) for node in graph.nodes),
+    )
 
 
 def schedule_node(node: Node) -> AnyNode:

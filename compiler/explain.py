@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dtss.compiler.graph.print import step_marks
+from dtss.compiler.passes.tiling_cost import EXPECTED_ONES, candidates
 from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Lif, Product, Schedule
 
 LEGEND = (
@@ -33,7 +34,7 @@ def _explain_node(schedule: Schedule, node: AnyNode) -> Iterator[str]:
     if isinstance(node, Lif):
         yield from _explain_state(schedule, node)
     if isinstance(node, Product):
-        yield from _explain_tiling(node)
+        yield from _explain_tiling(schedule, node)
 
 
 def _explain_state(schedule: Schedule, node: Lif) -> Iterator[str]:
@@ -53,7 +54,7 @@ def _explain_state(schedule: Schedule, node: Lif) -> Iterator[str]:
         yield f"      {_steps(unwritten)}: membrane not written: no live state follows it"
 
 
-def _explain_tiling(node: Product) -> Iterator[str]:
+def _explain_tiling(schedule: Schedule, node: Product) -> Iterator[str]:
     tiling = node.tiling
     assert tiling is not None
     if isinstance(node, AttentionProduct) and node.stage == "key_value":
@@ -63,6 +64,13 @@ def _explain_tiling(node: Product) -> Iterator[str]:
         f"{tiling.output_tiles} output × {tiling.reduction_tiles} reduction tiles, "
         f"values {node.value.low} … {node.value.high}"
     )
+    for candidate in candidates(schedule, node):
+        chosen = candidate.tiling == tiling
+        yield (
+            f"      {'chosen' if chosen else 'against'}: time {candidate.tiling.time_order}, strips of "
+            f"{candidate.tiling.positions_per_strip}: {candidate.cycles:,} cycles, {candidate.bits:,} bits moved "
+            f"where {EXPECTED_ONES:.0%} of the bits are ones"
+        )
 
 
 def _steps(steps: list[int]) -> str:

@@ -86,11 +86,13 @@ def _refuse_overflow(schedule: Schedule, plan: MemoryPlan, memory: Memory) -> No
         "membrane_bytes": plan.membrane_bits,
         "image_bytes": schedule.nodes[0].positions * schedule.nodes[0].channels * schedule.nodes[0].value.planes,
     }
-    for field, bits in needs.items():
-        needed, available = -(-bits // 8), getattr(memory, field)
-        if needed > available:
-            raise CompileError(
-                f"memory.{field}",
-                f"the network needs {needed} bytes at once, and {schedule.hardware.name} has {available}",
-                f"use a hardware file with memory.{field} = {needed} or more",
-            )
+    needed = {f"memory.{field}": -(-bits // 8) for field, bits in needs.items()}
+    short = {field: size for field, size in needed.items() if size > getattr(memory, field.removeprefix("memory."))}
+    if short:
+        first, size = next(iter(short.items()))
+        available = getattr(memory, first.removeprefix("memory."))
+        raise CompileError(
+            first,
+            f"the network needs {size} bytes at once, and {schedule.hardware.name} has {available}",
+            f"use a hardware file with {' and '.join(f'{field} = {size}' for field, size in short.items())} or more",
+        )

@@ -8,12 +8,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from dtss.compiler.emit import schedule_node, tensors_of
-from dtss.compiler.graph.ir import Graph, average_active_steps, average_mask_steps
+from dtss.compiler.emit import emit_schedule, tensors_of
+from dtss.compiler.graph.ir import Graph
 from dtss.compiler.memory_plan import plan_memory
 from dtss.compiler.passes.assign_tiles import AssignTiles
 from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.calibrate import Calibrate
+from dtss.compiler.passes.compose_linear_maps import ComposeLinearMaps
 from dtss.compiler.passes.eliminate_membrane_accesses import EliminateMembraneAccesses
 from dtss.compiler.passes.fold_batch_norm import FoldBatchNorm
 from dtss.compiler.passes.fold_preprocessing import FoldPreprocessing
@@ -24,10 +25,11 @@ from dtss.compiler.passes.prune_time_steps import PruneTimeSteps
 from dtss.compiler.passes.quantise import Quantise
 from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.schedule import io
-from dtss.compiler.schedule.format import AverageTimeSteps, FloatReference, MemoryPlan, Output, Schedule, SideCar
+from dtss.compiler.schedule.format import FloatReference, Schedule
 
 PIPELINE: tuple[Pass, ...] = (
     FoldBatchNorm(),  # a product and its norm are one linear map: fewer operations, one scale
+    ComposeLinearMaps(),  # a head on a residual of currents moves onto the spikes: products read unsigned values only
     FoldPreprocessing(),  # pixels enter as they are: unsigned bit planes, no multiplier
     ReassociateAttention(),  # Q·(Kᵀ·V) = (Q·Kᵀ)·V without softmax: take the one that streams fewer words
     Calibrate(),  # given images: weights round together, so that the currents change least
@@ -38,9 +40,6 @@ PIPELINE: tuple[Pass, ...] = (
     ProveWidths(),  # bounds of every sum and membrane, so that nothing can overflow
     AssignTiles(),  # strips, tiles and time order for this array; LIF fused into the walk
 )
-
-NOT_YET = SideCar(file="", sha256="")
-NO_PLAN = MemoryPlan(weight_bits=0, spike_peak_bits=0, current_peak_bits=0, membrane_bits=0, weights_resident=True)
 
 
 @dataclass(frozen=True)
@@ -73,19 +72,10 @@ def compile_graph(
     """Run the passes and emit. The result's side-car is bound when it is saved."""
     graph = run_passes(graph, passes, target, disabled, observe)
     tensors = tensors_of(graph)
-    schedule = Schedule(
-        format="dtss-schedule/1",
-        network=graph.network,
-        time_steps=graph.time_steps,
-        average_time_steps=AverageTimeSteps(masks=average_mask_steps(graph), pruned=average_active_steps(graph)),
-        preprocess=graph.preprocess,
-        output=Output(node=graph.output, scale=graph.output_scale, classes=graph.classes),
-        memory=NO_PLAN,
+    schedule = msgspec.structs.replace(
+        emit_schedule(graph, target.hardware),
         passes=tuple(step.name for step in passes if step.name not in disabled),
         reference=reference,
-        hardware=target.hardware,
-        tensors=NOT_YET,
-        nodes=tuple(schedule_node(node) for node in graph.nodes),
     )
     planned = msgspec.structs.replace(schedule, memory=plan_memory(schedule, tensors))
     return Compiled(planned, tensors, graph)

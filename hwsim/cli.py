@@ -131,3 +131,7 @@ def _progress(quiet: bool) -> Iterator[Progress]:
 
 def _ignore(done: int, whole: int) -> None:
     """No bar."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.format import AnyNode, Lif, Product, Schedule
+from dtss.compiler.schedule.images import Pixels
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.activity import NodeActivity, feeds_group, node_activity
 from dtss.hwsim.energy import (
@@ -26,7 +27,7 @@ from dtss.hwsim.energy import (
     total,
 )
 from dtss.hwsim.execute import Tensors, execute
-from dtss.hwsim.images import Pixels, Samples
+from dtss.hwsim.images import Samples
 from dtss.hwsim.memory_use import images_per_chunk
 from dtss.hwsim.technology import Technology
 

@@ -1,4 +1,7 @@
-"""Random views of training images: tensor operations on whole batches, fixed by the generator's state alone."""
+"""Random views of training images: tensor operations on whole batches, fixed by the generator's state alone.
+
+The generator draws on the CPU, the same for every device; the images move where they are.
+"""
 
 import dataclasses
 import math
@@ -30,7 +33,7 @@ class RandomAffine:
 
     def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
         def uniform(limit: float) -> Tensor:
-            return (2.0 * torch.rand(len(inputs), generator=generator) - 1.0) * limit
+            return ((2.0 * torch.rand(len(inputs), generator=generator) - 1.0) * limit).to(inputs.device)
 
         height, width = inputs.shape[-2:]
         angle, size = uniform(math.radians(self.rotation_degrees)), 1.0 + uniform(self.zoom)
@@ -60,7 +63,8 @@ class CropAndFlip:
         if self.flip:
             mirrored = torch.rand(images, 1, generator=generator) < 0.5
             columns = torch.where(mirrored, columns.flip(1), columns)
-        picked = padded.permute(0, 2, 3, 1)[torch.arange(images).view(-1, 1, 1), rows[:, :, None], columns[:, None, :]]
+        rows, columns, image = (index.to(inputs.device) for index in (rows, columns, torch.arange(images)))
+        picked = padded.permute(0, 2, 3, 1)[image.view(-1, 1, 1), rows[:, :, None], columns[:, None, :]]
         return picked.permute(0, 3, 1, 2).contiguous()
 
 
@@ -78,7 +82,7 @@ class RandomResizedCrop:
 
     def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
         def uniform(low: float, high: float) -> Tensor:
-            return low + (high - low) * torch.rand(len(inputs), generator=generator)
+            return (low + (high - low) * torch.rand(len(inputs), generator=generator)).to(inputs.device)
 
         area, stretch = uniform(*self.area), torch.exp(uniform(-math.log(self.aspect), math.log(self.aspect)))
         width, height = torch.sqrt(area * stretch).clamp(max=1.0), torch.sqrt(area / stretch).clamp(max=1.0)

@@ -15,7 +15,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,8 +113,11 @@ def save(checkpoint: Checkpoint, path: Path, *, half: bool = False) -> None:
 
 def load(path: Path) -> Checkpoint:
     """Reads and checks a checkpoint; never runs code that a file carries."""
-    where = str(path)
-    payload = _read(path)
+    return from_payload(read_archive(path), str(path))
+
+
+def from_payload(payload: object, where: str) -> Checkpoint:
+    """What `load` makes of a file's content."""
     if not isinstance(payload, dict) or "format" not in payload:
         raise CheckpointError("no format tag", where, _outline(payload), f"a dtss checkpoint says {FORMAT!r}")
     if payload["format"] != FORMAT:
@@ -135,7 +138,11 @@ def load(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def _read(path: Path) -> object:
+def read_archive(path: Path, allowed: Sequence[type] = (), again: str = f"copy it again or {RETRAIN}") -> object:
+    """What torch.save wrote: tensors, plain values and `allowed` classes; any other Python object is refused.
+
+    again  what to do about a damaged file.
+    """
     where = str(path)
     if not path.is_file():
         raise CheckpointError(
@@ -150,13 +157,14 @@ def _read(path: Path) -> object:
             "not a checkpoint, or truncated",
             where,
             f"{size} bytes that are no whole archive",
-            f"copy it again or {RETRAIN}",
+            again,
         )
     damaged = _damaged_member(path)
     if damaged is not None:
-        raise CheckpointError("damaged archive", where, damaged, f"copy it again or {RETRAIN}")
+        raise CheckpointError("damaged archive", where, damaged, again)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(allowed)):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             "holds Python objects that would run code",
@@ -166,7 +174,7 @@ def _read(path: Path) -> object:
         ) from error
     except Exception as error:  # what is no torch archive can raise anything in torch's reader
         found = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
-        raise CheckpointError("not a torch archive", where, found, f"copy it again or {RETRAIN}") from error
+        raise CheckpointError("not a torch archive", where, found, again) from error
 
 
 def _damaged_member(path: Path) -> str | None:
@@ -233,6 +241,13 @@ def _check(checkpoint: Checkpoint, where: str) -> None:
 
 
 def _check_state(checkpoint: Checkpoint, where: str) -> None:
+    if checkpoint.config.depth > len(checkpoint.state_dict):
+        raise CheckpointError(
+            "tensors are missing",
+            where,
+            f"{len(checkpoint.state_dict)} tensors",
+            f"config {checkpoint.config.name!r} has {checkpoint.config.depth} blocks",
+        )
     with torch.device("meta"):
         expected = network_of(checkpoint.config).state_dict()
     state = checkpoint.state_dict

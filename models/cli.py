@@ -1,6 +1,6 @@
 """dtss-train: trains a network, named or described in a TOML file, and writes its checkpoint.
 
-`dtss-train sensitivity …` is another command: sensitivity_cli.
+`dtss-train sensitivity …` and `dtss-train ablation …` are commands of their own: sensitivity_cli, ablation_cli.
 """
 
 import argparse
@@ -42,7 +42,7 @@ RECIPE_OPTIONS = (
     "amp",
     "minutes",
 )
-JOB_OPTIONS = ("limit_images", "store_half", "resume", "save_every_minutes", "tensorboard", "device")
+JOB_OPTIONS = ("limit_images", "store_half", "resume", "save_every_minutes", "tensorboard", "device", "compiled")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from dtss.models import sensitivity_cli
 
         return sensitivity_cli.main(arguments[1:])
+    if arguments[:1] == ["ablation"]:
+        from dtss.models import ablation_cli
+
+        return ablation_cli.main(arguments[1:])
     parser = build_parser()
     options = parser.parse_args(arguments)
     interrupted = "interrupted; the same command with --resume goes on from the last state"
@@ -76,8 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Train a spiking vision transformer and its time-step masks, or a baseline of the same shape, and "
         "write the checkpoint. Beside FILE: FILE.csv in place of its suffix (the log), .best before its suffix (the "
         "best epoch on the held-out images), FILE.training (the state of an unfinished run). "
-        "Another command, dtss-train sensitivity CHECKPOINT, compares the inputs of each LIF layer over time and "
-        "suggests --mask-groups; it has its own --help.",
+        "Two more commands have their own --help: dtss-train sensitivity CHECKPOINT compares the inputs of each LIF "
+        "layer over time and suggests --mask-groups; dtss-train ablation trains, compiles and simulates a network for "
+        "each of many settings of the mask loss.",
         epilog="Options left out take the value that the configuration was tuned with. "
         "Exit codes: 0 ok, 2 usage, 3 bad input, 70 internal error, 130 interrupted.",
     )
@@ -91,14 +96,14 @@ def build_parser() -> argparse.ArgumentParser:
         default="dtss",
         help="dtss: as configured; plain: Spikformer without masks; vit: the non-spiking ViT of the same shape",
     )
-    _add_data_options(parser)
+    add_data_options(parser)
     _add_training_options(parser)
     _add_network_options(parser)
     _add_run_options(parser)
     return parser
 
 
-def _add_data_options(parser: argparse.ArgumentParser) -> None:
+def add_data_options(parser: argparse.ArgumentParser) -> None:
     images = parser.add_argument_group("images")
     images.add_argument(
         "--data", type=Path, metavar="DIR", help="folder of the data set's files; nothing is downloaded"
@@ -122,13 +127,20 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--amp", choices=("off", "bf16", "fp16"), help="mixed precision of the products")
     training.add_argument("--threads", type=int, metavar="N", help="CPU threads")
     training.add_argument("--device", metavar="NAME", help="cpu, cuda, … as torch names them (cpu)")
+    training.add_argument(
+        "--compile",
+        action="store_true",
+        default=None,
+        dest="compiled",
+        help="torch.compile: minutes of compiling first, hardly faster on a CPU",
+    )
 
 
 def _add_network_options(parser: argparse.ArgumentParser) -> None:
     masks = parser.add_argument_group("time-step masks")
     masks.add_argument("--mask-weight", type=float, metavar="W", help="λ_m, weight of the mask loss")
     masks.add_argument(
-        "--mask-groups", type=_mask_groups, metavar="GROUPS", help=f"comma-separated, of {', '.join(GROUPS)}"
+        "--mask-groups", type=mask_groups, metavar="GROUPS", help=f"comma-separated, of {', '.join(GROUPS)}"
     )
     masks.add_argument("--initial-steps", type=int, metavar="N", help="active steps of each mask before training")
     masks.add_argument(
@@ -158,7 +170,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def _mask_groups(text: str) -> tuple[str, ...]:
+def mask_groups(text: str) -> tuple[str, ...]:
     groups = tuple(name for name in text.split(",") if name)
     unknown = [name for name in groups if name not in GROUPS]
     if unknown:
@@ -200,33 +212,45 @@ def _train(parser: argparse.ArgumentParser, options: argparse.Namespace, argumen
 
 def _job(parser: argparse.ArgumentParser, options: argparse.Namespace, arguments: list[str]) -> "Job":
     from dtss.models.run import Job, check_device
-    from dtss.models.settings import named_settings, read_settings
+    from dtss.models.settings import settings_of
     from dtss.models.training_log import check_tensorboard
 
-    name: str = options.config
     try:
         if options.device is not None:
             check_device(options.device)
+        if options.compiled:
+            _check_compiler(options)
         if options.tensorboard is not None:
             check_tensorboard(options.tensorboard)
-        config, recipe = read_settings(Path(name)) if name.endswith(".toml") else named_settings(name)
+        config, recipe = settings_of(options.config)
         return Job(
             config=_config(config, options),
-            recipe=dataclasses.replace(recipe, **_given(options, RECIPE_OPTIONS)),
+            recipe=dataclasses.replace(recipe, **given(options, RECIPE_OPTIONS)),
             output=options.output,
             command=_command(options, arguments),
             data_folder=options.data,
-            **_given(options, JOB_OPTIONS),
+            **given(options, JOB_OPTIONS),
         )
     except ValueError as error:
         parser.error(str(error))
+
+
+def _check_compiler(options: argparse.Namespace) -> None:
+    """Takes --compile back, with a word on stderr, where nothing can be compiled."""
+    from dtss.models.run import check_compiler
+
+    try:
+        check_compiler(options.device or "cpu")
+    except ValueError as error:
+        options.compiled = None
+        print(f"dtss-train: --compile: {error}; goes on without (on a CPU it needs g++)", file=sys.stderr)
 
 
 def _config(config: "SpikformerConfig", options: argparse.Namespace) -> "SpikformerConfig":
     """The configuration with the options given; --time-steps alone moves the initial steps with it."""
     from dtss.models.neurons import NEURON_FAMILIES
 
-    changes: dict[str, Any] = _given(options, ("time_steps", "initial_steps", "residual", "non_negative_scores"))
+    changes: dict[str, Any] = given(options, ("time_steps", "initial_steps", "residual", "non_negative_scores"))
     changes.update(MODELS[options.model])
     if "time_steps" in changes:
         changes.setdefault("initial_steps", changes["time_steps"])
@@ -237,7 +261,7 @@ def _config(config: "SpikformerConfig", options: argparse.Namespace) -> "Spikfor
     return dataclasses.replace(config, **changes)
 
 
-def _given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+def given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 

@@ -39,8 +39,8 @@ class Preprocess:
 
     def __call__(self, images: Tensor) -> Tensor:
         channels_first = images.permute(0, 3, 1, 2).to(torch.float32)
-        mean = torch.tensor(self.mean).view(1, -1, 1, 1)
-        std = torch.tensor(self.std).view(1, -1, 1, 1)
+        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
         return (channels_first * self.pixel_scale - mean) / std
 
 

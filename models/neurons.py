@@ -9,9 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from dtss.models.fused_lif import Rules, can_fuse, fused_lif
 
 Comparison = Literal[">", ">="]
 Reset = Literal["soft", "hard"]
@@ -72,8 +73,11 @@ def fires(membrane: Tensor, threshold: float, comparison: Comparison) -> Tensor:
 
 
 def surrogate_gradient(membrane: Tensor, threshold: float, peak: float) -> Tensor:
-    """dY/dH ≈ (γ / V_th) · max(0, 1 − |H / V_th − 1|), γ = peak, V_th = threshold (DTSS paper, II-A)."""
-    return (peak / threshold) * torch.clamp(1.0 - torch.abs(membrane / threshold - 1.0), min=0.0)
+    """dY/dH ≈ (γ / V_th) · max(0, 1 − |H / V_th − 1|), γ = peak, V_th = threshold (DTSS paper, II-A).
+
+    H · (1 / V_th) for the quotient, since CUDA divides by a number so and a CPU does not: one rule for both.
+    """
+    return (peak / threshold) * torch.clamp(1.0 - torch.abs(membrane * (1.0 / threshold) - 1.0), min=0.0)
 
 
 class _Fire(torch.autograd.Function):
@@ -89,36 +93,6 @@ class _Fire(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
         membrane: Tensor = ctx.saved_tensors[0]
         return grad_outputs[0] * surrogate_gradient(membrane, ctx.threshold, ctx.peak), None, None, None
-
-
-class _RunSteps(torch.autograd.Function):
-    """`Lif.forward` and its gradient in `lif_kernel`: currents [T, ...] of float32 on the CPU -> spikes."""
-
-    @staticmethod
-    def forward(ctx: Any, current: Tensor, spec: NeuronSpec, peak: float) -> Tensor:
-        from dtss.models import lif_kernel  # noqa: PLC0415  # numba compiles it, and only training needs it
-
-        flat = current.detach().reshape(current.shape[0], -1).contiguous().numpy()
-        ctx.rules = lif_kernel.Rules(
-            leak=np.float32(spec.leak),
-            gain=np.float32(spec.gain),
-            threshold=np.float32(spec.threshold),
-            ties_fire=spec.comparison == ">=",
-            soft=spec.reset == "soft",
-            reset_value=np.float32(spec.reset_value),
-            initial=np.float32(spec.initial),
-            peak=np.float32(peak / spec.threshold),
-        )
-        spikes, ctx.membranes = lif_kernel.forward(flat, ctx.rules)
-        return torch.from_numpy(spikes).view(current.shape)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
-        from dtss.models import lif_kernel  # noqa: PLC0415  # as above
-
-        flat = grad_outputs[0].reshape(len(ctx.membranes), -1).contiguous().numpy()
-        grad = lif_kernel.backward(flat, ctx.membranes, ctx.rules)
-        return torch.from_numpy(grad).view(grad_outputs[0].shape), None, None
 
 
 class Lif(nn.Module):
@@ -149,14 +123,20 @@ class Lif(nn.Module):
             self.leak.data.clamp_(0.0, 1.0)
 
     def forward(self, current: Tensor) -> Tensor:
-        if current.dtype in (torch.bfloat16, torch.float16):
-            current = current.float()  # mixed precision is for products: a rounded membrane misses its threshold
-        fused = self.leak is None and current.dtype == torch.float32 and current.device.type == "cpu"
-        if self.training and torch.is_grad_enabled() and fused:
-            # torch types Function.apply as untyped
-            spikes: Tensor = _RunSteps.apply(current, self._spec, self.surrogate_peak)  # type: ignore[no-untyped-call]
-            return spikes
-        return self.run_steps(current)
+        return self.gated(current, None)
+
+    def gated(self, current: Tensor, mask: Tensor | None) -> Tensor:
+        """O[t] = Y[t] · mask[t] in the type of the currents; mask [T] of {0, 1}, None for all ones.
+
+        A membrane is float32 at least, a spike in mixed precision as exact as in float32 and half as large: a rounded
+        membrane misses its threshold, and a bit is a bit.
+        """
+        if self._can_fuse(current):
+            return fused_lif(current, mask, self._rules())
+        spikes = self.run_steps(current.float() if current.dtype in (torch.bfloat16, torch.float16) else current)
+        if mask is not None:
+            spikes = spikes * mask.view(-1, *[1] * (spikes.dim() - 1))
+        return spikes.to(current.dtype)
 
     def run_steps(self, current: Tensor) -> Tensor:
         """The equations of `NeuronSpec` as tensor operations, which any device and any exporter can run."""
@@ -172,6 +152,28 @@ class Lif(nn.Module):
 
     def extra_repr(self) -> str:
         return repr(self.spec)
+
+    def _can_fuse(self, current: Tensor) -> bool:
+        """In training; on CUDA also elsewhere. A trained leak has a gradient and an exporter an eye of its own."""
+        traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # torch types it in part
+        if self.leak is not None or traced or torch.compiler.is_exporting():
+            return False
+        trains = self.training and torch.is_grad_enabled()
+        return (trains or current.device.type == "cuda") and can_fuse(current)
+
+    def _rules(self) -> Rules:
+        spec = self._spec
+        return Rules(
+            leak=spec.leak,
+            gain=spec.gain,
+            threshold=spec.threshold,
+            inverse_threshold=1.0 / spec.threshold,
+            ties_fire=spec.comparison == ">=",
+            soft=spec.reset == "soft",
+            reset_value=spec.reset_value,
+            initial=spec.initial,
+            peak=self.surrogate_peak / spec.threshold,
+        )
 
     def _fire(self, membrane: Tensor) -> Tensor:
         spec = self._spec

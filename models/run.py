@@ -5,7 +5,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ from dtss.models.network import Network
 from dtss.models.recipes import Recipe
 from dtss.models.spikformer import Spikformer, SpikformerConfig
 from dtss.models.train import EpochReport, Trainer, evaluate, repeatable, spike_rates
-from dtss.models.training_log import LogRow, TensorBoardLog, csv_path, write_csv
+from dtss.models.training_log import LogRow, TensorBoardLog, csv_path, mean_spike_rate, write_csv
 from dtss.models.training_state import load_state, save_state, state_path
 
 
@@ -30,6 +29,7 @@ class Job:
     limit_images        at most so many training and so many held-out images, evenly spaced in file order.
     store_half          matrices and kernels of the checkpoints in float16; accuracies are of the rounded ones.
     save_every_minutes  how often the state is saved within an epoch; at its end always.
+    compiled            whether torch.compile has the network.
     """
 
     config: SpikformerConfig
@@ -43,6 +43,7 @@ class Job:
     save_every_minutes: float = 10.0
     tensorboard: Path | None = None
     device: str = "cpu"
+    compiled: bool = False
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -54,6 +55,7 @@ class Job:
             "limit_images": self.limit_images,
             "store_half": self.store_half,
             "device": self.device,
+            "compiled": self.compiled,
             "torch": str(torch.__version__),
         }
 
@@ -79,6 +81,15 @@ def check_device(name: str) -> None:
         raise ValueError(f"--device {name}: {str(error).splitlines()[0]}; choose cpu, or leave it out") from error
 
 
+def check_compiler(device: str) -> None:
+    """Refuses, with a ValueError, a machine on which torch.compile cannot compile, after trying a small function."""
+    try:
+        torch.compile(torch.neg)(torch.zeros(1, device=device))
+    except Exception as error:  # torch's compiler and the one it calls can raise anything
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(reason) from error
+
+
 def finished_checkpoint(job: Job) -> Checkpoint | None:
     """The checkpoint of this very run, if it has come to its end; None if there is something left to train."""
     if not job.resume or not job.output.is_file() or state_path(job.output).exists():
@@ -86,16 +97,23 @@ def finished_checkpoint(job: Job) -> Checkpoint | None:
     checkpoint = load(job.output)
     if not checkpoint.training.get("finished"):
         return None
-    recipe = checkpoint.training["recipe"]
-    changed = sorted(name for name, value in _plain_recipe(job.recipe).items() if recipe.get(name) != value)
+    config = dataclasses.replace(job.config, classes=checkpoint.config.classes)  # those of the data set
+    then = {**msgspec.to_builtins(checkpoint.config), **checkpoint.training["recipe"]}
+    now = {**msgspec.to_builtins(config), **_plain_recipe(job.recipe)}
+    changed = sorted(name for name, value in now.items() if then.get(name) != value)
     if changed:
         raise CheckpointError(
             f"a finished run with another {changed[0]}",
             str(job.output),
-            f"{recipe.get(changed[0])!r} there and {getattr(job.recipe, changed[0])!r} now",
+            f"{then.get(changed[0])!r} there and {now[changed[0]]!r} now",
             "give another -o, or leave --resume out to train again",
         )
     return checkpoint
+
+
+def check_images(job: Job) -> None:
+    """Refuses, as run_job does, images that are not there or that the network does not read."""
+    _matching(job.config, _load(job, DATA_SETS[job.recipe.data_set]), job.recipe.data_set)
 
 
 def run_job(job: Job, observer: Observer) -> Checkpoint:
@@ -104,8 +122,8 @@ def run_job(job: Job, observer: Observer) -> Checkpoint:
     split = _load(job, data_set)
     config = _matching(job.config, split, job.recipe.data_set)
     board = None if job.tensorboard is None else TensorBoardLog(job.tensorboard)
-    with repeatable(job.recipe.seed, job.recipe.threads):
-        trainer = Trainer(config, job.recipe, data_set, split, job.device)
+    with repeatable(job.recipe.seed, job.recipe.threads, job.device):
+        trainer = Trainer(config, job.recipe, data_set, split, job.device, job.compiled)
         run = _Run(job, trainer, balanced_samples(split.test, data_set.samples))
         if job.resume and state_path(job.output).exists():
             run.resume()
@@ -205,8 +223,8 @@ def _matching(config: SpikformerConfig, split: Split, data_set: str) -> Spikform
 
 
 def _deployed(model: Network, *, half: bool) -> Network:
-    """A copy of the network as a reader of its checkpoint gets it, in evaluation mode."""
-    deployed = copy.deepcopy(model)
+    """A copy of the network as a reader of its checkpoint gets it, in evaluation mode, in torch's usual layout."""
+    deployed = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # untyped
     if half:
         deployed.load_state_dict(restored(stored_halved(model.state_dict())))
     return deployed.eval()
@@ -215,12 +233,11 @@ def _deployed(model: Network, *, half: bool) -> Network:
 def _rates(model: Network, trainer: Trainer, samples: LabelledImages) -> dict[str, list[float]]:
     if not isinstance(model, Spikformer):
         return {}
-    inputs = trainer.data_set.preprocess(samples.images).to(trainer.device)
+    inputs = trainer.data_set.preprocess(samples.images.to(trainer.device))
     return {name: [round(rate, 4) for rate in steps] for name, steps in spike_rates(model, inputs).items()}
 
 
 def _row(report: EpochReport, checkpoint: Checkpoint) -> LogRow:
-    rates = [rate for steps in checkpoint.training["spike_rates"].values() for rate in steps]
     return LogRow(
         epoch=report.epoch,
         learning_rate=report.learning_rate,
@@ -229,7 +246,7 @@ def _row(report: EpochReport, checkpoint: Checkpoint) -> LogRow:
         train_accuracy=report.accuracy,
         test_accuracy=checkpoint.training["test_accuracy"],
         average_time_steps=report.average_time_steps,
-        spike_rate=fmean(rates) if rates else 0.0,
+        spike_rate=mean_spike_rate(checkpoint.training["spike_rates"]),
         images_per_second=report.images_per_second,
         elapsed_s=report.elapsed_s,
     )

@@ -28,6 +28,11 @@ class SettingsError(InputError):
     """A TOML file that describes no training run."""
 
 
+def settings_of(name_or_file: str) -> tuple[SpikformerConfig, Recipe]:
+    """What --config means: a file where the name ends in .toml, else a named configuration."""
+    return read_settings(Path(name_or_file)) if name_or_file.endswith(".toml") else named_settings(name_or_file)
+
+
 def named_settings(name: str) -> tuple[SpikformerConfig, Recipe]:
     """The named configuration, or a ValueError that lists the names."""
     if name not in RECIPES:

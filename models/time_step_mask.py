@@ -103,11 +103,7 @@ class MaskedLif(Lif):
         self.mask = mask
 
     def forward(self, current: Tensor) -> Tensor:
-        spikes = super().forward(current)
-        if self.mask is None:
-            return spikes
-        mask: Tensor = self.mask()
-        return spikes * mask.view(-1, *[1] * (spikes.dim() - 1))
+        return self.gated(current, None if self.mask is None else self.mask())
 
     def project(self) -> None:
         super().project()

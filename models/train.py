@@ -48,7 +48,9 @@ class Trainer:
     """A run that can stop between any two updates and go on from its `state()`, bit for bit.
 
     The data's generator draws each epoch's order, then each update's views: what an update sees is fixed by the seed,
-    its epoch and its place in it.
+    its epoch and its place in it. It stays on the CPU, whatever the device, and nothing else draws.
+
+    compiled  lets torch.compile have the network; parameters and checkpoints keep their names.
     """
 
     config: SpikformerConfig
@@ -56,10 +58,16 @@ class Trainer:
     data_set: DataSet
     split: Split
     device: str = "cpu"
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         recipe = self.recipe
-        self.model: Network = network_of(self.config).train().to(self.device)
+        # channels-last: convolutions need no reordering, and the stem's output is the block's tokens as it lies
+        model = network_of(self.config).train().to(self.device)
+        self.model: Network = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # untyped
+        self.network: Callable[[Tensor], Tensor] = self.model
+        if self.compiled:
+            self.network = torch.compile(self.model, dynamic=False)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.optimizer = build_optimizer(self.model, recipe)
         self.scaler = torch.amp.GradScaler(torch.device(self.device).type, enabled=recipe.amp == "fp16")
@@ -151,35 +159,36 @@ class Trainer:
             group["lr"] = group["initial_lr"] * rate_factor
         size = self.recipe.batch_size
         batch = self.split.train.select(self.order[self.batches * size : (self.batches + 1) * size])
-        inputs = self.data_set.augmentation(self.data_set.preprocess(batch.images), self.generator).to(self.device)
-        labels = batch.labels.to(self.device)
+        images, labels = batch.images.to(self.device), batch.labels.to(self.device)
+        inputs = self.data_set.augmentation(self.data_set.preprocess(images), self.generator)
         self.optimizer.zero_grad()
-        losses, mask_losses, hits = 0.0, 0.0, 0
+        totals = torch.zeros(3, dtype=torch.float64)
         parts = self.recipe.accumulate if len(labels) == size else 1
         for part_inputs, part_labels in zip(inputs.chunk(parts), labels.chunk(parts), strict=True):
-            loss, of_masks, right = self._backward(part_inputs, part_labels, parts)
-            losses, mask_losses, hits = losses + loss, mask_losses + of_masks, hits + right
+            totals = totals.to(self.device) + self._backward(part_inputs, part_labels, parts)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.model.project()
         self.batches, self.updates = self.batches + 1, self.updates + 1
+        losses, mask_losses, hits = totals.tolist()  # waits for the device, once an update
         self.sums["loss"].append(losses)
         self.sums["mask_loss"].append(mask_losses)
         self.sums["accuracy"].append(hits / len(labels))
         self.sums["seconds"].append(time.monotonic() - started)
 
-    def _backward(self, inputs: Tensor, labels: Tensor, parts: int) -> tuple[float, float, int]:
-        """Adds this part's share of ∂L to the gradients; its share of L and of the mask loss, and its right answers."""
+    def _backward(self, inputs: Tensor, labels: Tensor, parts: int) -> Tensor:
+        """Adds this part's share of ∂L to the gradients; [its share of L, of the mask loss, its right answers]."""
         amp = self.recipe.amp
         with torch.autocast(torch.device(self.device).type, AUTOCAST[amp], enabled=amp != "off"):
-            logits_per_step = self.model(inputs)
+            logits_per_step = self.network(inputs)
         logits_per_step = logits_per_step.float()
         of_masks = mask_loss(self.model, self.recipe.mask_groups, self._mask_weight())
         loss = total_loss(self.recipe, logits_per_step, labels, of_masks)
         if parts > 1:
             loss, of_masks = loss / parts, of_masks / parts
         self.scaler.scale(loss).backward()
-        return loss.item(), of_masks.item(), int((logits_per_step.mean(0).argmax(-1) == labels).sum())
+        right = (logits_per_step.detach().mean(0).argmax(-1) == labels).sum()
+        return torch.stack([quantity.detach().double() for quantity in (loss, of_masks, right)])
 
     def _mask_weight(self) -> float:
         first_masked = round(self.recipe.mask_warmup_share * self.planned_epochs)
@@ -235,7 +244,7 @@ def total_loss(recipe: Recipe, logits_per_step: Tensor, labels: Tensor, of_masks
 def build_optimizer(model: Network, recipe: Recipe) -> AdamW:
     """AdamW in three groups: mask scores, products (matrices and kernels, the only weights that decay), the rest.
 
-    `initial_lr` of a group is the peak of its rate.
+    `initial_lr` of a group is the peak of its rate. On CUDA one kernel updates all tensors.
     """
     named = dict(model.named_parameters())
     scores = [parameter for name, parameter in named.items() if name.endswith("mask.score")]
@@ -247,7 +256,8 @@ def build_optimizer(model: Network, recipe: Recipe) -> AdamW:
         [
             {"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}
             for parameters, rate, decay in zip((scores, products, rest), rates, decays, strict=True)
-        ]
+        ],
+        fused=next(model.parameters()).is_cuda,
     )
 
 
@@ -272,7 +282,7 @@ def predict(model: Network, preprocess: Preprocess, images: Tensor, batch_size: 
     device = next(model.parameters()).device
     with torch.no_grad():
         batches = torch.split(images, batch_size)
-        return torch.cat([model(preprocess(batch).to(device)).mean(0).argmax(-1).cpu() for batch in batches])
+        return torch.cat([model(preprocess(batch.to(device))).mean(0).argmax(-1).cpu() for batch in batches])
 
 
 def evaluate(model: Network, preprocess: Preprocess, source: ImageSource, batch_size: int = 128) -> float:
@@ -291,13 +301,26 @@ def spike_rates(model: Spikformer, inputs: Tensor) -> dict[str, list[float]]:
 
 
 @contextmanager
-def repeatable(seed: int, threads: int) -> Iterator[None]:
-    """Seed and thread count for a while; the caller's come back afterwards."""
+def repeatable(seed: int, threads: int, device: str = "cpu") -> Iterator[None]:
+    """Seed, thread count and cuDNN's choice of algorithms for a while; the caller's come back afterwards."""
     threads_before = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
+    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), repeatable_algorithms():
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         try:
             yield
         finally:
             torch.set_num_threads(threads_before)
+
+
+@contextmanager
+def repeatable_algorithms() -> Iterator[None]:
+    """cuDNN neither times its algorithms, as the fastest may be another the next time, nor adds in order of arrival."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before

@@ -4,8 +4,9 @@ import csv
 import dataclasses
 import importlib.util
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from dtss.models.atomic import write_atomically
@@ -32,6 +33,12 @@ class LogRow:
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(LogRow))
+
+
+def mean_spike_rate(spike_rates: Mapping[str, Sequence[float]]) -> float:
+    """Mean over layers and steps of the rates of every LIF layer at each step; 0 of a network without LIF layers."""
+    rates = [rate for steps in spike_rates.values() for rate in steps]
+    return fmean(rates) if rates else 0.0
 
 
 def csv_path(output: Path) -> Path:

@@ -1,6 +1,7 @@
 """Options and habits that all tests share."""
 
 import os
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         # One thread in each xdist worker: several workers with a thread for each core slow one another down.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if find_library("cuda") is None:
+        # Read when triton is first imported: without a GPU its kernels run in its interpreter.
+        os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -24,6 +24,7 @@ from dtss.compiler.graph.ir import (
     SumPool,
     TokenSum,
 )
+from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.format import Group, Preprocess, Steps
 
 
@@ -61,6 +62,13 @@ class GraphBuilder:
         return self._add(name, op, (source,), (height, width, op.weight.shape[0]))
 
     def batch_norm(self, name: str, source: str, op: BatchNorm) -> str:
+        broken = int((op.variance <= 0.0).sum())
+        if broken:
+            raise BadInputError(
+                name,
+                f"{broken} of {op.variance.size} variances are 0 or below",
+                "the checkpoint is damaged, or the norm never saw a batch: train it again",
+            )
         return self._add(name, op, (source,), self.shape(source))
 
     def lif(self, name: str, source: str, neuron: FloatNeuron, group: Group, mask: tuple[int, ...]) -> str:

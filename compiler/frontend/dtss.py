@@ -12,9 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dtss.compiler.frontend.archive import bad_input, read_payload
 from dtss.compiler.frontend.builder import GraphBuilder
-from dtss.compiler.frontend.source import Source
+from dtss.compiler.frontend.options import ReadOptions
+from dtss.compiler.frontend.source import Source, read_calibration
+from dtss.compiler.frontend.spikformer_file import cleaned, layouts_of, tensors_in
 from dtss.compiler.graph.ir import BatchNorm, Convolution, FloatNeuron, Graph, Linear, MaxPool
+from dtss.compiler.schedule.check import LARGEST_TIME_STEPS
 from dtss.compiler.schedule.errors import BadInputError, UnsupportedError
 from dtss.compiler.schedule.format import Preprocess
 from dtss.models import checkpoint as checkpoints
@@ -26,24 +30,57 @@ from dtss.models.time_step_mask import MaskedLif
 STEM_POOL = MaxPool(kernel=3, stride=2, padding=1)
 
 
-def read(path: Path) -> Source:
+def read(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # noqa: B008 - frozen
     """A checkpoint as a source, its errors in the compiler's form."""
+    payload = read_payload(path)
+    _refuse_foreign(payload, str(path))
     try:
-        checkpoint = checkpoints.load(path)
+        checkpoint = checkpoints.from_payload(payload, str(path))
     except CheckpointError as error:
-        raise BadInputError(error.where, f"{error.what}: found {error.found}", error.hint) from None
+        raise bad_input(error) from None
+    _refuse_contradictions(checkpoint, options, str(path))
     if not checkpoint.config.spiking:
         raise UnsupportedError(
             str(path), "a non-spiking ViT has no spikes to schedule", "train with --model dtss or --model plain"
         )
     accuracy = checkpoint.training.get("test_accuracy")
+    graph = graph_of(checkpoint)
     return Source(
-        graph=graph_of(checkpoint),
+        graph=graph,
         images=checkpoint.samples.images.numpy(),
         labels=checkpoint.samples.labels.numpy(),
         float_logits=float_logits(checkpoint),
         trained_accuracy=None if accuracy is None else float(accuracy),
+        exact_logits=lambda pixels: exact_logits(checkpoint, pixels),
+        calibration=read_calibration(graph, options.calibration),
     )
+
+
+def _refuse_foreign(payload: object, where: str) -> None:
+    """A checkpoint of the field's own code, given as if it were one of ours."""
+    if not isinstance(payload, dict) or "format" in payload:
+        return
+    for layout in layouts_of(cleaned(tensors_in(payload))):
+        raise BadInputError(
+            where, f"is no dtss checkpoint: it holds the tensors of {layout.title}", f"say --arch {layout.family}"
+        )
+
+
+def _refuse_contradictions(checkpoint: Checkpoint, options: ReadOptions, where: str) -> None:
+    """What the user says beside what the checkpoint says."""
+    for option in ("heads", "image_size", "mean", "std"):
+        if getattr(options, option) is not None:
+            name = option.replace("_", "-")
+            raise BadInputError(f"--{name}", f"{where} is a dtss checkpoint, which says it itself", "leave it out")
+    trained = checkpoint.config.time_steps
+    if trained > LARGEST_TIME_STEPS:
+        raise UnsupportedError(where, f"runs {trained} time steps", f"a schedule has at most {LARGEST_TIME_STEPS}")
+    if options.time_steps not in (None, trained):
+        raise BadInputError(
+            "--time-steps",
+            f"found {options.time_steps}, and the time-step masks of {where} were trained for {trained}",
+            "leave it out, or train with other time_steps",
+        )
 
 
 def float_logits(checkpoint: Checkpoint) -> NDArray[np.float32]:
@@ -53,6 +90,17 @@ def float_logits(checkpoint: Checkpoint) -> NDArray[np.float32]:
         per_step: NDArray[np.float32] = model(checkpoint.preprocess(checkpoint.samples.images)).numpy()
     mean: NDArray[np.float32] = per_step.mean(0)
     return mean
+
+
+def exact_logits(checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Mean logits [B, K] of the trained network on pixels [B, H, W, C], in float64."""
+    model = checkpoint.build_model().double()
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).double() * checkpoint.preprocess.pixel_scale
+    mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in
+                 (checkpoint.preprocess.mean, checkpoint.preprocess.std))  # fmt: skip
+    with torch.no_grad():
+        logits: NDArray[np.float64] = model((images - mean) / std).mean(0).numpy()
+    return logits
 
 
 def graph_of(checkpoint: Checkpoint) -> Graph:
@@ -161,7 +209,7 @@ def head_of(head: nn.Linear, tokens: int) -> Linear:
 
 
 def batch_norm_of(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:
-    """A trained norm's affine map, its variance checked."""
+    """A trained norm's affine map."""
     variance = _array(norm.running_var)
     return BatchNorm(_array(norm.weight), _array(norm.bias), _array(norm.running_mean), variance, norm.eps)
 

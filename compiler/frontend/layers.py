@@ -120,7 +120,7 @@ class Layers:
         return self.flatten(self._product(name, source, op))
 
     def _product(self, name: str, source: Signal, op: Convolution | Linear) -> Signal:
-        if source.current:
+        if source.current and not isinstance(op, Linear):  # those are composed with the product before them
             found = f"reads {source.node}, a current: nothing fires between them"
             raise CompileError(name, found, "put a LIF or IF neuron between the two layers")
         add = self.build.convolution if isinstance(op, Convolution) else self.build.linear

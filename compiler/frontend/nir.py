@@ -14,11 +14,13 @@ from typing import Any, Literal
 import networkx as nx
 import nir
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dtss.compiler.errors import CompileError
 from dtss.compiler.frontend.layers import Floats, Layers, Pair, Signal, refuse_image_shape, refuse_not_finite
 from dtss.compiler.frontend.nir_file import NirGraph, read_file
+from dtss.compiler.graph.float_module import FloatModule
 from dtss.compiler.graph.ir import FloatNeuron, Graph
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.format import Preprocess
@@ -42,6 +44,16 @@ def read_graph(
     return _GraphReader(str(path), read_file(path), steps).read(path.stem, preprocess)
 
 
+def logits(graph: Graph, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Mean logits [B, K] in doubles. A NIR graph has no framework of its own, so its equations stand for it."""
+    preprocess = graph.preprocess
+    inputs = (pixels * preprocess.pixel_scale - np.array(preprocess.mean)) / np.array(preprocess.std)
+    with torch.inference_mode():
+        mean, _ = FloatModule(graph, np.float64)(torch.from_numpy(inputs.transpose(0, 3, 1, 2)))
+    found: NDArray[np.float64] = mean.numpy()
+    return found.reshape(len(pixels), len(graph.classes))
+
+
 class _GraphReader:
     """Lowers the nodes in the order of their edges. Edges that meet in a node are added."""
 
@@ -62,7 +74,8 @@ class _GraphReader:
         for name in self._order():
             if name != entry:
                 signals[name] = self._lower(name, self.nodes[name], self._input(name, signals))
-        return self.layers.finish(leave, signals[leave]), tuple(self.layers.notes)
+        run = f"NIR in steps of {self.steps.dt:g} s, with a spike where v {self.steps.fires} threshold"
+        return self.layers.finish(leave, signals[leave]), (run, *self.layers.notes)
 
     def _order(self) -> list[str]:
         """The nodes between input and output; what leads to neither is left out."""

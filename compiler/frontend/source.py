@@ -2,79 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dtss.compiler.frontend.options import ReadOptions
 from dtss.compiler.graph.ir import Graph
+from dtss.compiler.passes.prune_time_steps import reads_the_image
 from dtss.compiler.schedule import io
 from dtss.compiler.schedule.check import LARGEST_TIME_STEPS
-from dtss.compiler.schedule.errors import BadInputError
+from dtss.compiler.schedule.errors import BadInputError, UnsupportedError
 from dtss.compiler.schedule.format import FloatReference, Preprocess
+from dtss.compiler.schedule.images import ImageForm, UserImages, read_images
+
+ExactLogits = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 
 NIR_TIME_STEP = 1e-4  # seconds; what SpikingJelly and snnTorch write and read
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """What the user says of a model whose file does not say it; None where nothing was said.
-
-    dt: seconds of a time step.  fires: ">=" if a membrane exactly at the threshold fires.
-    pixel_scale, mean, std: from a pixel p to the network's input, (p·pixel_scale − mean)/std.
-    """
-
-    time_steps: int | None = None
-    dt: float | None = None
-    fires: Literal[">", ">="] | None = None
-    pixel_scale: float | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+HELD_OUT_PART = 4  # one image in so many
+MOST_STORED_IMAGES = 32
+LARGE_IMAGE_SIDE = 64
+MOST_STORED_LARGE_IMAGES = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
     """A float graph with the held-out images that came with it.
 
-    images uint8 [B, H, W, C], labels int64 [B], float_logits [B, K] of the source framework on these images.
-    notes: what the user should know of how the model was read.
+    images uint8 [B, H, W, C], maybe none; labels int64 [B], None if unknown; float_logits [B, K] of the source
+    framework on these images.
+    exact_logits: pixels → logits [B, K] of the source framework in float64.
+    calibration: what the user gave to calibrate with.  notes: what the file did not say, for the user.
     """
 
     graph: Graph
     images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
     float_logits: NDArray[np.float32]
     trained_accuracy: float | None
+    exact_logits: ExactLogits
+    calibration: UserImages | None = None
     notes: tuple[str, ...] = ()
 
     def sample_tensors(self) -> dict[str, np.ndarray]:
         """The images as the schedule's side-car keeps them."""
-        if not len(self.images):
-            return {}
-        return {io.IMAGES: self.images, io.LABELS: self.labels, io.FLOAT_LOGITS: self.float_logits}
+        kept = {io.IMAGES: self.images, io.LABELS: self.labels, io.FLOAT_LOGITS: self.float_logits}
+        return {name: array for name, array in kept.items() if array is not None and len(self.images)}
 
     def reference(self) -> FloatReference:
-        right = self.float_logits.argmax(1) == self.labels
-        return FloatReference(
-            trained_accuracy=self.trained_accuracy, sample_accuracy=float(right.mean()) if len(right) else None
-        )
+        accuracy = None
+        if self.labels is not None and len(self.labels):
+            accuracy = float((self.float_logits.argmax(1) == self.labels).mean())
+        return FloatReference(trained_accuracy=self.trained_accuracy, sample_accuracy=accuracy)
 
 
-def read_source(path: Path, options: ReadOptions = ReadOptions()) -> Source:
-    """The model in `path`: a NIR graph by its suffix, else a dtss checkpoint."""
+def read_source(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # noqa: B008 - frozen
+    """The model in `path`: what `options.arch` says it is, a NIR graph by its suffix, else a dtss checkpoint."""
+    # torch loads only when a checkpoint is read
+    from dtss.compiler.frontend import dtss, spikformer  # noqa: PLC0415
+
     if path.suffix == ".nir":
-        return _read_nir(path, options)
-    from dtss.compiler.frontend import dtss  # noqa: PLC0415 - torch loads only when a checkpoint is read
+        source = _read_nir(path, options)
+    else:
+        _refuse_options(str(path), options, ("dt", "fires", "pixel_scale"), "no NIR graph")
+        source = dtss.read(path, options) if options.arch is None else spikformer.read(path, options)
+    if not reads_the_image(source.graph):
+        raise UnsupportedError(
+            str(path),
+            "its time-step masks cut every way from the image to the logits, so all images get the same answer",
+            "train it again with a smaller mask loss, or keep a first step in every layer (minimum_steps)",
+        )
+    return source
 
-    if options != ReadOptions():
-        hint = "leave out --time-steps, --dt, --fires, --pixel-scale, --mean and --std"
-        raise BadInputError(str(path), "a dtss checkpoint says itself how it is run", hint)
-    return dtss.read(path)
+
+def _refuse_options(where: str, options: ReadOptions, names: tuple[str, ...], what: str) -> None:
+    """Options that mean nothing for this form of model."""
+    for name in names:
+        if getattr(options, name) not in (None, False):
+            raise BadInputError(f"--{name.replace('_', '-')}", f"{where} is {what}", "leave it out")
 
 
 def _read_nir(path: Path, options: ReadOptions) -> Source:
+    _refuse_options(str(path), options, ("arch", "heads", "image_size", "ema"), "a NIR graph")
     if options.time_steps is None:
         raise BadInputError(str(path), "a NIR graph does not say how many time steps to run", "give --time-steps T")
     if not 1 <= options.time_steps <= LARGEST_TIME_STEPS:
@@ -89,13 +100,16 @@ def _read_nir(path: Path, options: ReadOptions) -> Source:
         raise BadInputError(str(path), f"reading NIR needs the package {error.name}", hint) from None
     steps = nir.Discretisation(options.time_steps, dt, options.fires or ">")
     graph, notes = nir.read_graph(path, steps, lambda channels: preprocess_of(options, channels))
-    height, width, channels = graph.nodes[0].shape
+    calibration, held_out = split_held_out(graph, read_calibration(graph, options.calibration))
+    images = held_out.pixels.astype(np.uint8, copy=False)
     return Source(
         graph=graph,
-        images=np.zeros((0, height, width, channels), np.uint8),
-        labels=np.zeros(0, np.int64),
-        float_logits=np.zeros((0, len(graph.classes)), np.float32),
+        images=images,
+        labels=held_out.labels,
+        float_logits=nir.logits(graph, images).astype(np.float32),
         trained_accuracy=None,
+        exact_logits=lambda pixels: nir.logits(graph, pixels),
+        calibration=calibration,
         notes=notes,
     )
 
@@ -117,6 +131,35 @@ def preprocess_of(options: ReadOptions, channels: int) -> Preprocess:
 def _for_channels(option: str, numbers: tuple[float, ...] | None, default: float, channels: int) -> tuple[float, ...]:
     given = (default,) if numbers is None else numbers
     if len(given) not in (1, channels) or not np.isfinite(given).all():
-        raise BadInputError(option, f"found {' '.join(f'{number:g}' for number in given)}",
-                            f"give one finite number, or one for each of the {channels} channels")  # fmt: skip
+        found = f"found {','.join(f'{number:g}' for number in given)}"
+        raise BadInputError(option, found, f"give one finite number, or one for each of the {channels} channels")
     return given if len(given) == channels else given * channels
+
+
+def read_calibration(graph: Graph, path: Path | None) -> UserImages | None:
+    """The user's images, as this network reads them."""
+    if path is None:
+        return None
+    return read_images(path, ImageForm(graph.nodes[0].shape, graph.preprocess, len(graph.classes)))
+
+
+def split_held_out(graph: Graph, given: UserImages | None) -> tuple[UserImages | None, UserImages]:
+    """The user's images: those that calibrate, and the last quarter, which does not and goes into the schedule.
+
+    Of fewer than four images each serves for both. The source network runs on every image that is stored, so a
+    schedule keeps MOST_STORED_IMAGES of them, of large ones MOST_STORED_LARGE_IMAGES.
+    """
+    height, width, _ = shape = graph.nodes[0].shape
+    if given is None:
+        return None, UserImages(np.zeros((0, *shape), np.uint8), None, 0)
+    most = MOST_STORED_IMAGES if max(height, width) <= LARGE_IMAGE_SIDE else MOST_STORED_LARGE_IMAGES
+    held_out = len(given.pixels) // HELD_OUT_PART
+    if held_out == 0:
+        return given, given
+    first = len(given.pixels) - held_out
+    return _part(given, slice(first)), _part(given, slice(first, first + most))
+
+
+def _part(images: UserImages, part: slice) -> UserImages:
+    labels = None if images.labels is None else images.labels[part]
+    return UserImages(images.pixels[part], labels, images.clipped_values)

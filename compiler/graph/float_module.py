@@ -6,6 +6,7 @@ a linear layer is a 1×1 convolution; per-head products are [B, heads, rows, col
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import assert_never
 
 import numpy as np
@@ -33,20 +34,29 @@ from dtss.compiler.graph.ir import (
 from dtss.compiler.schedule.format import AttentionStage
 
 Values = dict[tuple[str, int], Tensor]
+Watch = Callable[[str, int, Tensor], None]
 
 
 class FloatModule(nn.Module):
     """images [B, C, H, W] → (logits [B, K], logits_per_step [T, B, K]).
 
     The images are normalised, or pixels where the graph has its preprocessing folded.
+
+    float_type of the weights, and so of the images; `watch` sees what each LIF emits at each of its active steps.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        float_type: type[np.float32 | np.float64] = np.float32,
+        watch: Watch = lambda lif, step, spikes: None,
+    ) -> None:
         super().__init__()
         self.graph = graph
+        self.watch = watch
         for node in graph.nodes:
             for field, array in _constants(node).items():
-                self.register_buffer(_buffer(node, field), torch.from_numpy(array.astype(np.float32)))
+                self.register_buffer(_buffer(node, field), torch.from_numpy(array.astype(float_type)))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         values: Values = {}
@@ -154,6 +164,7 @@ class FloatModule(nn.Module):
                 membrane = torch.where(fires, neuron.reset_value, potential)
             if step in node.steps.active:
                 values[node.name, step] = spikes
+                self.watch(node.name, step, spikes)
 
 
 def _attend(stage: AttentionStage, streamed: Tensor, stationary: Tensor, heads: int) -> Tensor:

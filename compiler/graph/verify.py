@@ -32,6 +32,7 @@ class Stage(Enum):
 
     FLOAT = "weights are float64"
     NORMALISED = "no batch norm is left"
+    UNSIGNED = "products read no currents"
     LOWERED = "attention is two products"
     PIXELS = "the image enters as its pixels"
     INTEGER = "weights and neurons are integers"
@@ -57,6 +58,12 @@ def _in_run(graph: Graph, steps: tuple[int, ...]) -> bool:
     return list(steps) == sorted(set(steps) & set(range(graph.time_steps)))
 
 
+def reads_currents(graph: Graph, node: Node) -> bool:
+    """Whether a product would have to multiply signed values, which the array's bit planes cannot carry."""
+    product = isinstance(node.op, Product | Attention)
+    return product and any(carries_current(graph, source) for source in graph.inputs(node))
+
+
 def _pads_with_a_pixel(graph: Graph, node: Node) -> bool:
     if not isinstance(node.op, Convolution) or not isinstance(graph.inputs(node)[0].op, Image):
         return True
@@ -80,6 +87,7 @@ TABLES: dict[Stage, tuple[tuple[str, Predicate], ...]] = {
         ),
     ),
     Stage.NORMALISED: (("no batch norm", lambda graph, node: not isinstance(node.op, BatchNorm)),),
+    Stage.UNSIGNED: (("product reads no currents", lambda graph, node: not reads_currents(graph, node)),),
     Stage.LOWERED: (("no attention node", lambda graph, node: not isinstance(node.op, Attention)),),
     Stage.PIXELS: (("what reads the image pads with a pixel", _pads_with_a_pixel),),
     Stage.INTEGER: (

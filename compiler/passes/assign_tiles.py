@@ -3,76 +3,68 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import ClassVar
 
-from dtss.compiler.emit import schedule_node
+from dtss.compiler.emit import emit_schedule
 from dtss.compiler.errors import CompileError
 from dtss.compiler.graph.ir import Graph, Lif, Node, Product
 from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
+from dtss.compiler.passes.tiling_cost import Candidate, candidates
 from dtss.compiler.schedule.format import Product as ProductNode
-from dtss.compiler.schedule.format import Tiling, TimeOrder
-from dtss.compiler.schedule.geometry import group_positions, offsets_per_word, output_columns, reduction_rows
-from dtss.compiler.schedule.hardware import Array
+from dtss.compiler.schedule.format import Schedule
 
 
 @dataclass(frozen=True)
 class AssignTiles(PassBase):
-    """Strips are as long as the accumulator file allows. Time runs innermost where a position's steps fit a strip."""
+    """The time order and the strip length of each product by `tiling_cost`; membranes only while their memory lasts."""
 
     name: ClassVar[str] = "assign-tiles"
     requires: ClassVar[frozenset[Stage]] = frozenset({Stage.INTEGER, Stage.BOUNDED})
     ensures: ClassVar[frozenset[Stage]] = frozenset({Stage.TILED})
 
     def run(self, graph: Graph, target: Target) -> Graph:
+        graph = graph.map_nodes(dict(_fused(graph, node) for node in graph.nodes if isinstance(node.op, Product)))
+        schedule = emit_schedule(graph, target.hardware)
+        room = 8 * target.hardware.memory.membrane_bytes
         changed: dict[str, Node] = {}
         for node in graph.nodes:
-            if isinstance(node.op, Product):
-                neuron = fused_neuron(graph, node)
-                tiling = choose_tiling(graph, node, target)
-                changed[node.name] = replace(node, tiling=tiling, neuron=None if neuron is None else neuron.name)
-                if neuron is not None and neuron.state is not None:
-                    changed[neuron.name] = replace(neuron, state=replace(neuron.state, time_order=tiling.time_order))
+            if not isinstance(node.op, Product):
+                continue
+            neuron = None if node.neuron is None else graph.node(node.neuron)
+            needed = membrane_bits(neuron, target)
+            tiling = choose(schedule, node, target, fits=needed <= room).tiling
+            changed[node.name] = replace(node, tiling=tiling)
+            if neuron is not None and neuron.state is not None:
+                changed[neuron.name] = replace(neuron, state=replace(neuron.state, time_order=tiling.time_order))
+                room -= needed if tiling.time_order == "outer" else 0
         return graph.map_nodes(changed)
 
 
-def fused_neuron(graph: Graph, node: Node) -> Node | None:
-    """The LIF that can take a product's sums straight from the accumulators: its only reader."""
+def _fused(graph: Graph, node: Node) -> tuple[str, Node]:
+    """A product with the LIF that can take its sums straight from the accumulators: its only reader."""
     consumers = graph.consumers(node.name)
-    if len(consumers) == 1 and isinstance(consumers[0].op, Lif) and node.name != graph.output:
-        return consumers[0]
-    return None
+    fuses = len(consumers) == 1 and isinstance(consumers[0].op, Lif) and node.name != graph.output
+    return node.name, replace(node, neuron=consumers[0].name if fuses else None)
 
 
-def choose_tiling(graph: Graph, node: Node, target: Target) -> Tiling:
-    array = target.hardware.array
-    product, streamed = schedule_node(node), schedule_node(graph.inputs(node)[0])
+def membrane_bits(neuron: Node | None, target: Target) -> int:
+    """What the neuron's membranes take in memory where time runs outermost."""
+    if neuron is None or neuron.state is None or not neuron.state.membrane_writes:
+        return 0
+    return neuron.positions * neuron.channels * target.hardware.widths.membrane
+
+
+def choose(schedule: Schedule, node: Node, target: Target, *, fits: bool) -> Candidate:
+    """The cheapest candidate: time outermost only where membranes still fit, or it is asked for or alone possible."""
+    product = schedule.node(node.name)
     assert isinstance(product, ProductNode)
-    order = choose_time_order(node, target, array)
-    slots = max(1, len(node.steps.active)) if order == "inner" else 1
-    positions = group_positions(product)
-    per_strip = min(array.strip_slots // slots, positions)
-    packed = offsets_per_word(product, streamed, array)
-    return Tiling(
-        time_order=order,
-        positions_per_strip=per_strip,
-        offsets_per_word=packed,
-        strips=ceil(positions / per_strip),
-        reduction_tiles=len(reduction_rows(product, streamed, array, packed)),
-        output_tiles=len(output_columns(product, array)),
-    )
-
-
-def choose_time_order(node: Node, target: Target, array: Array) -> TimeOrder:
-    """Forced, or innermost if the steps of one position fit the accumulator file. Hoisted products run innermost."""
-    fits = len(node.steps.active) <= array.strip_slots
-    if node.steps.reused or (fits and target.time_order != "outer"):
-        return "inner"
-    if target.time_order == "inner":
+    found = candidates(schedule, product, target.time_order)
+    if not found:
         raise CompileError(
             node.name,
-            f"{len(node.steps.active)} time steps do not fit the {array.strip_slots} accumulator slots",
+            f"{len(node.steps.active)} time steps do not fit the {target.hardware.array.strip_slots} accumulator slots",
             "use more strip_slots or --time-order outer",
         )
-    return "outer"
+    held = [candidate for candidate in found if fits or candidate.tiling.time_order == "inner"]
+    return (held or found)[0]

@@ -12,7 +12,7 @@ from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
 from dtss.compiler.passes.hoist_constants import HoistConstants
 from dtss.compiler.passes.prune_time_steps import PruneTimeSteps
-from dtss.compiler.passes.quantise import current_nets, holds_logits, largest_integer, products_of, weight_lsbs
+from dtss.compiler.passes.quantise import current_nets, holds_output, largest_integer, products_of, weight_lsbs
 from dtss.compiler.passes.rounding import best_lsb, rounded_together
 
 
@@ -38,8 +38,9 @@ class Calibrate(PassBase):
         measured = HoistConstants().run(PruneTimeSteps().run(graph, target), target)
         run = CalibrationRun(measured, target.calibration)
         lsbs = weight_lsbs(graph, target)
-        alone = {net[0].name for net in map(products_of, current_nets(graph)) if len(net) == 1}
-        logits = {node.name for net in current_nets(graph) if holds_logits(graph, net) for node in net}
+        nets = current_nets(graph)
+        alone = {products[0].name for products in map(products_of, nets) if len(products) == 1}
+        of_output = {node.name for net in nets if holds_output(graph, net) for node in net}
         changed: dict[str, Node] = {}
         for node in measured.nodes:
             if isinstance(node.op, Convolution | Linear) and node.steps.active:
@@ -47,7 +48,7 @@ class Calibrate(PassBase):
                 weight = np.asarray(node.op.weight, np.float64).reshape(node.channels, -1)
                 lsb, largest = lsbs[node.name], largest_integer(target, node.name)
                 if node.name in alone:
-                    lsb = best_lsb(weight, lsb, largest, gram, shared=node.name in logits)
+                    lsb = best_lsb(weight, lsb, largest, gram, shared=node.name in of_output)
                 rounded = rounded_together(weight, lsb, largest, gram) * lsb[:, None]
                 op = run.finish_product(node, rounded.reshape(node.op.weight.shape))
                 changed[node.name] = replace(graph.node(node.name), op=replace(op, lsb=lsb))

@@ -25,6 +25,7 @@ from dtss.compiler.graph.ir import (
     SumPool,
     TokenSum,
     Weights,
+    carries_current,
 )
 from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
@@ -55,6 +56,7 @@ class ProveWidths(PassBase):
             changed.append(replace(node, value=_value(bounds[node.name])))
             if sums is not None:
                 _refuse_wide(node.name, "accumulator", sums, "accumulator", widths)
+            if sums is not None or carries_current(graph, node):
                 _refuse_wide(node.name, "current", bounds[node.name], "membrane", widths)
             if isinstance(node.op, AttentionProduct):
                 _refuse_wide_stationary(node, bounds[node.inputs[1]], widths.weight)

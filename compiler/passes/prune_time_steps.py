@@ -120,6 +120,15 @@ def needed_steps(graph: Graph, zero: Facts) -> dict[str, frozenset[int]]:
     return needed
 
 
+def reads_the_image(graph: Graph) -> bool:
+    """Whether the logits depend on the image at any step, as far as the masks say."""
+    zero = zero_facts(graph)
+    needed = needed_steps(graph, zero)
+    image = graph.nodes[0]
+    return any(needed[node.name] - {step for name, step in zero if name == node.name}
+               for node in graph.consumers(image.name))  # fmt: skip
+
+
 def _wanted_by(consumer: Node, needed: frozenset[int], zero: Facts) -> frozenset[int]:
     computed = frozenset(step for step in needed if (consumer.name, step) not in zero)
     if not isinstance(consumer.op, Lif):

@@ -56,7 +56,9 @@ class Quantise(PassBase):
     """
 
     name: ClassVar[str] = "quantise"
-    requires: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT, Stage.NORMALISED, Stage.LOWERED, Stage.PIXELS})
+    requires: ClassVar[frozenset[Stage]] = frozenset(
+        {Stage.FLOAT, Stage.NORMALISED, Stage.UNSIGNED, Stage.LOWERED, Stage.PIXELS}
+    )
     ensures: ClassVar[frozenset[Stage]] = frozenset({Stage.INTEGER})
     removes: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT})
     membrane_fraction_bits: int = 2
@@ -66,11 +68,12 @@ class Quantise(PassBase):
         scales: dict[str, Scale] = {}
         changed: dict[str, Node] = {}
         for net in current_nets(graph):
-            shifts, scale = _net_scale(graph, net, target, self._fraction_bits(graph, net))
+            products, is_output = products_of(net), holds_output(graph, net)
+            leaks = any(isinstance(node.op, Integrator) for node in net)
+            fraction_bits = 0 if is_output and not leaks else self._fraction_bits(graph, products)
+            shifts, scale = _net_scale(products, target, fraction_bits, one_scale=is_output)
             scales |= {node.name: scale for node in net}
-            changed |= {
-                node.name: _quantise_product(node, shifts[node.name], scale, target) for node in products_of(net)
-            }
+            changed |= {node.name: _quantise_product(node, shifts[node.name], scale, target) for node in products}
         for node in graph.nodes:
             if isinstance(node.op, Lif):
                 changed[node.name] = _quantise_lif(node, scales[node.inputs[0]])
@@ -78,17 +81,10 @@ class Quantise(PassBase):
                 changed[node.name] = replace(node, op=Integrator(integer_leak(node.op.leak)))
         return graph.map_nodes(changed, output_scale=graph.output_scale * _output_scale(graph, scales))
 
-    def _fraction_bits(self, graph: Graph, net: list[Node]) -> int:
-        if holds_logits(graph, net) and not any(isinstance(node.op, Integrator) for node in net):
-            return 0
-        if all(isinstance(node.op, AttentionProduct) for node in products_of(net)):
-            return max(exact_fraction_bits(graph, node) for node in products_of(net))
+    def _fraction_bits(self, graph: Graph, products: list[Node]) -> int:
+        if all(isinstance(node.op, AttentionProduct) for node in products):
+            return max(exact_fraction_bits(graph, node) for node in products)
         return self.membrane_fraction_bits
-
-
-def holds_logits(graph: Graph, net: Iterable[Node]) -> bool:
-    """Whether these currents are the logits, so that all their channels have one scale."""
-    return any(node.name == graph.output for node in net)
 
 
 def exact_fraction_bits(graph: Graph, product: Node) -> int:
@@ -112,7 +108,7 @@ def integer_leak(leak: float) -> Leak:
 
 
 def current_nets(graph: Graph) -> list[list[Node]]:
-    """Currents that must share a scale: a product, or products joined by adds (through pools and integrators)."""
+    """Currents that must share a scale: a product, or products joined by adds (through pools)."""
     joined: nx.Graph[str] = nx.Graph()
     currents = [node for node in graph.nodes if carries_current(graph, node)]
     joined.add_nodes_from(node.name for node in currents)
@@ -136,6 +132,11 @@ def refuse_impossible_widths(graph: Graph, target: Target) -> None:
             raise CompileError(name, found, f"the array of {target.hardware.name} takes 2 to {widest}")
 
 
+def holds_output(graph: Graph, net: Iterable[Node]) -> bool:
+    """Whether the logits are in this net: they have one scale for all channels."""
+    return any(node.name == graph.output for node in net)
+
+
 def products_of(net: Iterable[Node]) -> list[Node]:
     return [node for node in net if isinstance(node.op, Product)]
 
@@ -144,8 +145,9 @@ def weight_lsbs(graph: Graph, target: Target) -> dict[str, Scale]:
     """What one integer of each weight means, [O] for every convolution and linear layer."""
     lsbs: dict[str, Scale] = {}
     for net in current_nets(graph):
-        shifts, scale = _net_scale(graph, net, target, fraction_bits=0)
-        lsbs |= {node.name: scale * 2.0 ** shifts[node.name] for node in products_of(net)}
+        products = products_of(net)
+        shifts, scale = _net_scale(products, target, fraction_bits=0, one_scale=holds_output(graph, net))
+        lsbs |= {node.name: scale * 2.0 ** shifts[node.name] for node in products}
     return lsbs
 
 
@@ -154,9 +156,10 @@ def largest_integer(target: Target, product: str) -> int:
     return (1 << (target.weight_bits_of(product) - 1)) - 1
 
 
-def _ideal_scale(node: Node, target: Target, one_for_all: bool) -> Scale:
+def _ideal_scale(node: Node, target: Target, one_scale: bool) -> Scale:
     """The LSB [O] that calibration chose, or that makes the largest weight of each channel the largest integer.
 
+    one_scale: the largest weight of all channels, for each.
     Where no other magnitude occurs in a channel, a power of two is as good and makes the LSB exact: the identity,
     say, whose input meets the threshold in ties.
     """
@@ -168,16 +171,17 @@ def _ideal_scale(node: Node, target: Target, one_for_all: bool) -> Scale:
     magnitudes = np.abs(node.op.weight).reshape(node.channels, -1)
     largest = magnitudes.max(1)
     single = ((magnitudes == 0) | (magnitudes == largest[:, None])).all(1)
-    if one_for_all:
+    if one_scale:
         largest, single = np.full(node.channels, largest.max()), np.zeros(node.channels, np.bool_)
     levels = largest_integer(target, node.name)
     return np.where(largest > 0, largest, 1.0) / np.where(single, (levels + 1) // 2, levels)
 
 
-def _net_scale(graph: Graph, net: list[Node], target: Target, fraction_bits: int) -> tuple[dict[str, int], Scale]:
+def _net_scale(
+    products: list[Node], target: Target, fraction_bits: int, *, one_scale: bool
+) -> tuple[dict[str, int], Scale]:
     """Left shifts of the products and the LSB [O] they share: scale·2^shift is at least each product's ideal LSB."""
-    products = products_of(net)
-    ideal = {node.name: _ideal_scale(node, target, holds_logits(graph, net)) for node in products}
+    ideal = {node.name: _ideal_scale(node, target, one_scale) for node in products}
     if any(isinstance(node.op, AttentionProduct) for node in products) and len(products) > 1:
         raise CompileError(
             products[0].name, "adds an attention product to another current", "put a neuron between them"

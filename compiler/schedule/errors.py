@@ -26,6 +26,12 @@ class BadInputError(UserError):
     exit_code = EXIT_BAD_INPUT
 
 
+class CheckFailedError(UserError):
+    """A check that the user asked for did not hold."""
+
+    exit_code = EXIT_CHECK_FAILED
+
+
 class UnsupportedError(UserError):
     """A sound model that this tool cannot lower, or that does not fit the hardware."""
 

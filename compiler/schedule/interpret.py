@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dtss.compiler.schedule.format import (
     Add,
@@ -30,6 +31,8 @@ from dtss.compiler.schedule.format import (
 from dtss.compiler.schedule.numerics import Integers, leak, lif_step
 
 Tensors = Mapping[str, np.ndarray]
+ProductType = type[np.int64 | np.float64]
+Numbers = NDArray[Any]  # of a ProductType
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,13 @@ class Execution:
     logits: Integers = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
 
 
-def interpret(schedule: Schedule, tensors: Tensors, pixels: Integers) -> Execution:
-    """Run `pixels` [B, H, W, C] through the schedule."""
+def interpret(
+    schedule: Schedule, tensors: Tensors, pixels: Integers, product_type: ProductType = np.int64
+) -> Execution:
+    """Run `pixels` [B, H, W, C] through the schedule.
+
+    product_type: float64 gives the same sums sooner, as none of them reaches 2^53 (widths are at most 48 bits).
+    """
     run = Execution()
     for node in schedule.nodes:
         run.values[node.name] = {}
@@ -57,7 +65,7 @@ def interpret(schedule: Schedule, tensors: Tensors, pixels: Integers) -> Executi
             case Image():
                 run.values[node.name][0] = pixels.astype(np.int64)
             case Convolution() | Linear() | AttentionProduct():
-                _run_product(schedule, tensors, run, node)
+                _run_product(schedule, tensors, run, node, product_type)
             case Lif():
                 _run_lif(schedule, tensors, run, node)
             case Integrator():
@@ -89,11 +97,13 @@ def inputs_at(schedule: Schedule, run: Execution, node: AnyNode, step: int) -> l
     return [value_at(run, schedule.node(name), step, batch) for name in node.inputs]
 
 
-def _run_product(schedule: Schedule, tensors: Tensors, run: Execution, node: Product) -> None:
+def _run_product(
+    schedule: Schedule, tensors: Tensors, run: Execution, node: Product, product_type: ProductType
+) -> None:
     bias = 0 if isinstance(node, AttentionProduct) or node.bias is None else tensors[node.bias].astype(np.int64)
     run.accumulators[node.name] = {}
     for step in node.steps.active:
-        sums = accumulate(node, tensors, inputs_at(schedule, run, node, step))
+        sums = accumulate(node, tensors, inputs_at(schedule, run, node, step), product_type)
         run.accumulators[node.name][step] = sums
         run.values[node.name][step] = (sums << node.current_shift) + bias
     batch = len(next(iter(run.values[schedule.nodes[0].name].values())))
@@ -101,25 +111,28 @@ def _run_product(schedule: Schedule, tensors: Tensors, run: Execution, node: Pro
         run.values[node.name][step] = np.broadcast_to(np.asarray(bias), (batch, *node.shape)).astype(np.int64)
 
 
-def accumulate(node: Product, tensors: Tensors, inputs: list[Integers]) -> Integers:
+def accumulate(
+    node: Product, tensors: Tensors, inputs: list[Integers], product_type: ProductType = np.int64
+) -> Integers:
     """A product's exact integer sums [B, *shape], before shift and bias."""
+    operands = [value.astype(product_type) for value in inputs]
     match node:
         case Convolution():
-            return _convolve(node, tensors, inputs[0])
+            sums = _convolve(node, tensors, operands[0], product_type)
         case Linear():
-            weight = tensors[node.weight].astype(np.int64)
-            return inputs[0] @ weight.T
+            sums = operands[0] @ tensors[node.weight].astype(product_type).T
         case AttentionProduct():
-            return _attend(node, *inputs)
+            sums = _attend(node, *operands)
         case _:
             assert_never(node)
+    return sums.astype(np.int64)
 
 
-def _convolve(node: Convolution, tensors: Tensors, image: Integers) -> Integers:
-    weight = tensors[node.weight].astype(np.int64)
+def _convolve(node: Convolution, tensors: Tensors, image: Numbers, product_type: ProductType) -> Numbers:
+    weight = tensors[node.weight].astype(product_type)
     padded = pad_image(node, tensors, image)
     height, width, _ = node.shape
-    sums = np.zeros((len(image), *node.shape), np.int64)
+    sums: Numbers = np.zeros((len(image), *node.shape), product_type)
     for row in range(node.kernel[0]):
         for column in range(node.kernel[1]):
             rows = slice(row, row + height * node.stride, node.stride)
@@ -128,7 +141,7 @@ def _convolve(node: Convolution, tensors: Tensors, image: Integers) -> Integers:
     return sums
 
 
-def pad_image(node: Convolution, tensors: Tensors, image: Integers) -> Integers:
+def pad_image(node: Convolution, tensors: Tensors, image: Numbers) -> Numbers:
     """The image with its border of `padding` pixels of pad_value, so large that every window fits."""
     batch, height, width, channels = image.shape
     pad = node.padding
@@ -139,13 +152,13 @@ def pad_image(node: Convolution, tensors: Tensors, image: Integers) -> Integers:
     return padded
 
 
-def split_heads(value: Integers, heads: int) -> Integers:
+def split_heads(value: Numbers, heads: int) -> Numbers:
     """[B, H, W, C] → [B, heads, N, d]."""
     batch, height, width, channels = value.shape
     return value.reshape(batch, height * width, heads, channels // heads).transpose(0, 2, 1, 3)
 
 
-def _attend(node: AttentionProduct, streamed: Integers, stationary: Integers) -> Integers:
+def _attend(node: AttentionProduct, streamed: Numbers, stationary: Numbers) -> Numbers:
     batch = len(streamed)
     match node.stage:
         case "key_value":

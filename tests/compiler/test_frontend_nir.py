@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dtss.compiler.cli import main as compile_command
-from dtss.compiler.frontend.source import ReadOptions, read_source
+from dtss.compiler.frontend.options import ReadOptions
+from dtss.compiler.frontend.source import read_source
 from dtss.compiler.graph.ir import Add, Convolution, Integrator, Lif, Linear, SumPool
 from dtss.compiler.schedule import io
 from dtss.compiler.schedule.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_UNSUPPORTED, UserError
@@ -545,8 +546,8 @@ UNSUPPORTED: dict[str, tuple[Callable[[], Any], str]] = {
         "input: its shape is 4×4; give channels × height × width, or the number of features",
     ),
     "two layers in a row": (
-        lambda: chain((3,), (3,), nir.Linear(grid(3, 3)), nir.Linear(grid(3, 3))),
-        "linear1: reads linear0, a current: nothing fires between them; put a LIF or IF neuron between the two layers",
+        lambda: chain((2, 4, 4), (3,), *(nir.Conv2d((4, 4), grid(2, 2, 2, 2), 1, 0, 1, 1, grid(2)) for _ in "ab")),
+        "conv2d1: reads conv2d0, a current: nothing fires between them; put a LIF or IF neuron between the two layers",
     ),
     "half a flattening": (
         lambda: chain((2, 4, 4), (8, 4), nir.Flatten((2, 4, 4), 0, 1)),
@@ -583,7 +584,6 @@ def test_what_cannot_be_compiled_is_refused_by_the_name_of_its_node(kind: str, t
 
 OPTIONS: dict[str, tuple[list[str], str]] = {
     "no T": ([], "net.nir: a NIR graph does not say how many time steps to run; give --time-steps T"),
-    "no steps": (["--time-steps", "0"], "--time-steps: found 0; give 1 to 64"),
     "too many": (["--time-steps", "100000"], "--time-steps: found 100000; give 1 to 64"),
     "no time": (["--time-steps", "4", "--dt", "0"], "--dt: found 0; give the seconds of a time step, more than 0"),
     "no number": (
@@ -591,8 +591,8 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
         "--dt: found nan; give the seconds of a time step, more than 0",
     ),
     "means of other channels": (
-        ["--time-steps", "4", "--mean", "1", "2", "3"],
-        "--mean: found 1 2 3; give one finite number, or one for each of the 2 channels",
+        ["--time-steps", "4", "--mean", "1,2,3"],
+        "--mean: found 1,2,3; give one finite number, or one for each of the 2 channels",
     ),
     "deviation of 0": (["--time-steps", "4", "--std", "0"], "--std: found 0; give numbers above 0"),
     "scale of 0": (
@@ -609,9 +609,18 @@ def test_options_are_checked(kind: str, tmp_path: Path) -> None:
     assert refused(tmp_path / "net.nir", *options) == (EXIT_BAD_INPUT, f"dtss-compile: error: {message}\n")
 
 
-def test_options_of_a_nir_graph_are_not_for_a_checkpoint(small_checkpoint: Path) -> None:
-    with pytest.raises(UserError, match=r"a dtss checkpoint says itself how it is run; leave out --time-steps"):
+def test_options_of_other_forms_are_refused(small_checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^--dt: .*small.pt is no NIR graph; leave it out$"):
         read_source(small_checkpoint, ReadOptions(dt=1e-3))
+    with pytest.raises(UserError, match=r"^--heads: .*net.nir is a NIR graph; leave it out$"):
+        read(small(), tmp_path, heads=4)
+
+
+def test_linear_layers_in_a_row_become_one(tmp_path: Path) -> None:
+    nir.write(tmp_path / "net.nir", chain((4,), (3,), nir.Linear(grid(5, 4)), nir.Affine(grid(3, 5), grid(3))))
+    out = tmp_path / "out.json"
+    assert compile_command([str(tmp_path / "net.nir"), "-o", str(out), "--time-steps", "2", "--quiet"]) == EXIT_OK
+    assert len(io.load(out).schedule.products) == 1
 
 
 ANYTHING = st.one_of(
@@ -671,8 +680,7 @@ def test_command_compiles_and_the_simulator_runs_given_images(tmp_path: Path, ca
         "--mean",
         "0.25",
         "--std",
-        "0.5",
-        "2",
+        "0.5,2",
         "--json",
     ]
     assert compile_command([str(tmp_path / "net.nir"), "-o", str(out), *options]) == EXIT_OK
@@ -698,13 +706,24 @@ def test_lowering_that_costs_is_said(tmp_path: Path, capsys: Capture) -> None:
     graph = chain((2, 4, 4), (4,), nir.Conv2d((4, 4), grid(4, 1, 4, 4), 1, 0, 1, 2, grid(4)), nir.Threshold(full(1)),
                   nir.Threshold(full(0.5)), nir.Flatten((4, 1, 1), 0))  # fmt: skip
     nir.write(tmp_path / "net.nir", graph)
-    assert (
-        compile_command([str(tmp_path / "net.nir"), "-o", str(tmp_path / "o.json"), "--time-steps", "2", "--quiet"])
-        == 0
-    )
-    zeros, identity = capsys.readouterr().err.splitlines()
-    assert zeros == (
-        "dtss-compile: warning: conv2d0: groups, dilation or unequal padding become zeros in its kernel, "
-        "which is 2 times as large; the machine streams them all"
-    )
-    assert identity.endswith("threshold2.input: threshold1 is no current; an identity of 4×4 makes it one")
+    options = ["-o", str(tmp_path / "out.json"), "--time-steps", "2"]
+    assert compile_command([str(tmp_path / "net.nir"), *options]) == EXIT_OK
+    noted = [line.removeprefix("source").strip() for line in capsys.readouterr().out.splitlines() if "source" in line]
+    assert noted == [
+        "NIR in steps of 0.0001 s, with a spike where v > threshold",
+        (
+            "conv2d0: groups, dilation or unequal padding become zeros in its kernel, which is 2 times as large; "
+            "the machine streams them all"
+        ),
+        "threshold2.input: threshold1 is no current; an identity of 4×4 makes it one",
+    ]
+
+
+def test_calibration_and_check_run_on_given_images(tmp_path: Path, capsys: Capture) -> None:
+    nir.write(tmp_path / "net.nir", small())
+    np.save(tmp_path / "images.npy", np.random.default_rng(1).integers(0, 256, (16, 4, 4, 2)).astype(np.uint8))
+    options = ["-o", str(tmp_path / "out.json"), "--time-steps", "4", "--calibration", str(tmp_path / "images.npy")]
+    assert compile_command([str(tmp_path / "net.nir"), *options, "--check", "--json"]) == EXIT_OK
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["stored_images"] == 4
+    assert answer["check"]["images"] == 4

@@ -12,7 +12,7 @@ from dtss.compiler.schedule.interpret import Execution, interpret
 
 
 def test_integer_accuracy_is_that_of_the_float_network(digits: Source, execution: Execution) -> None:
-    assert len(digits.labels) >= 360
+    assert digits.labels is not None and len(digits.labels) >= 360
     float_right = digits.float_logits.argmax(1) == digits.labels
     integer_right = execution.logits.mean(0).argmax(1) == digits.labels
     assert integer_right.mean() >= float_right.mean() - 0.005

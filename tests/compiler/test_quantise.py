@@ -23,6 +23,7 @@ from dtss.compiler.graph.ir import (
     Node,
 )
 from dtss.compiler.passes.base import Pass, Target
+from dtss.compiler.passes.compose_linear_maps import ComposeLinearMaps
 from dtss.compiler.passes.fold_batch_norm import FoldBatchNorm
 from dtss.compiler.passes.fold_preprocessing import FoldPreprocessing
 from dtss.compiler.passes.manager import run_passes
@@ -37,7 +38,7 @@ from tests.compiler.random_graphs import graphs
 from tests.compiler.small_networks import PIXELS, SPIKING_JELLY
 
 TARGET = Target(load_hardware("edge-16x16"))
-LOWER: tuple[Pass, ...] = (FoldBatchNorm(), FoldPreprocessing(), ReassociateAttention())
+LOWER: tuple[Pass, ...] = (FoldBatchNorm(), ComposeLinearMaps(), FoldPreprocessing(), ReassociateAttention())
 
 
 def lowered(graph: Graph) -> Graph:

@@ -164,7 +164,9 @@ def test_the_kernel_of_training_is_the_equations_bit_for_bit(family: str, odd: b
 
 def test_the_kernel_is_for_training_only() -> None:
     lif, current = Lif(NEURON_FAMILIES["dtss"]), torch.rand(3, 4, requires_grad=True)
-    assert "RunSteps" in type(lif.train()(current).grad_fn).__name__
-    assert "RunSteps" not in type(lif.eval()(current).grad_fn).__name__
-    assert lif.train()(current.double()).dtype == torch.float64
-    assert lif.train()(current.bfloat16()).dtype == torch.float32
+    assert "dtss_lif" in type(lif.train()(current).grad_fn).__name__
+    assert "dtss_lif" not in type(lif.eval()(current).grad_fn).__name__
+    trained = Lif(NEURON_FAMILIES["dtss"], train_leak=True).train()
+    assert "dtss_lif" not in type(trained(current).grad_fn).__name__
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        assert lif.train()(current.to(dtype)).dtype == lif.eval()(current.to(dtype)).dtype == dtype

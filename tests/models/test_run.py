@@ -153,6 +153,10 @@ def test_resuming_a_finished_run_does_nothing(
         f"3: dtss-train: {output}: a finished run with another epochs: found 1 there and 2 now; "
         "give another -o, or leave --resume out to train again"
     )
+    assert refused(capsys, *command(settings, output, "--epochs", "1", "--initial-steps", "2", "--resume")) == (
+        f"3: dtss-train: {output}: a finished run with another initial_steps: found 4 there and 2 now; "
+        "give another -o, or leave --resume out to train again"
+    )
 
 
 @pytest.mark.parametrize("model", ["plain", "vit"])

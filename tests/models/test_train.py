@@ -1,7 +1,9 @@
 """Training: repeatable, masks that learn and then freeze, and the schedule of the learning rate."""
 
+import copy
 import dataclasses
 import io
+from functools import partial
 
 import pytest
 import torch
@@ -206,10 +208,14 @@ def test_it_learns_each_way(changes: dict[str, str]) -> None:
 
 def test_membranes_keep_float32_under_mixed_precision() -> None:
     model, seen = Spikformer(CONFIG).train(), []
-    model.lif_layers()["rpe.lif"].register_forward_hook(lambda _module, _inputs, spikes: seen.append(spikes.dtype))
+    lif = model.lif_layers()["rpe.lif"]
+    lif.register_forward_hook(lambda _module, inputs, spikes: seen.append((*inputs, spikes)))
     with torch.autocast("cpu", torch.bfloat16):
-        logits = model(torch.rand(2, 1, 8, 8))
-    assert (seen, logits.dtype) == ([torch.float32], torch.bfloat16)
+        logits = model(torch.rand(8, 1, 8, 8))
+    ((current, spikes),) = seen
+    assert (current.dtype, spikes.dtype, logits.dtype) == (torch.bfloat16,) * 3
+    assert 0.01 < float(spikes.detach().float().mean()) < 0.99
+    assert torch.equal(spikes.float(), lif.run_steps(current.float()))
 
 
 @pytest.mark.parametrize("changes", [{"masked": False}, {"masked": False, "spiking": False}])
@@ -280,3 +286,33 @@ def test_a_run_goes_on_from_any_update_as_if_never_stopped() -> None:
         for name, tensor in whole.model.state_dict().items():
             assert torch.equal(tensor, again.model.state_dict()[name]), (place, name)
         assert rest[-1].loss == reports[-1].loss
+
+
+@pytest.mark.slow  # tracing alone takes most of a minute
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's tracer does so
+def test_a_compiled_run_keeps_the_names_and_goes_on_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = partial(torch.compile, backend="aot_eager")  # all of torch.compile but the C++ compiler
+    monkeypatch.setattr(torch, "compile", traced)
+    recipe = dataclasses.replace(RECIPE, epochs=2, batch_size=50)
+    states: list[TrainingState] = []
+
+    def trainer() -> Trainer:
+        return Trainer(CONFIG, recipe, DIGITS, small_split(), compiled=True)
+
+    with repeatable(5, 1):
+        whole = trainer()
+        reports = list(whole.epochs(lambda: states.append(copy.deepcopy(whole.state({}, [])))))
+        again = trainer()
+        again.restore(states[1])
+        rest = list(again.epochs())
+    assert set(whole.model.state_dict()) == set(Spikformer(CONFIG).state_dict())
+    assert rest[-1].loss == reports[-1].loss
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
+
+
+def test_cudnn_times_nothing_during_a_run_and_may_again_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    with repeatable(0, 1):
+        assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (False, True)
+    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (True, False)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.compiler.official_networks import SpikformerCifar, busy
+
 REPOSITORY = Path(__file__).parents[2]
 ENDS_A_COMMAND = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>&1"}
 
@@ -50,10 +52,22 @@ def run_as_written(commands: list[list[str]], folder: Path) -> None:
     """Run README's commands one after the other where `models/` and an empty `build/` are, as in a clone."""
     (folder / "models").symlink_to(REPOSITORY / "models")
     (folder / "build").mkdir()
+    put_an_official_checkpoint(folder)
     for command, *arguments in commands:
         program = Path(sys.executable).with_name(command)
         answer = subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, check=False)
         assert answer.returncode == 0, f"{shlex.join([command, *arguments])}\n{answer.stdout}\n{answer.stderr}"
+
+
+def put_an_official_checkpoint(folder: Path) -> None:
+    """spikformer.pth.tar as the official CIFAR code writes it, but small, and images.npz: what a user brings along."""
+    import numpy as np
+    import torch
+
+    model = busy(SpikformerCifar(depth=1, classes=10), 32)
+    torch.save({"epoch": 1, "state_dict": model.state_dict()}, folder / "spikformer.pth.tar")
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    np.savez(folder / "images.npz", images=pixels, labels=np.arange(8))
 
 
 @pytest.mark.rtl
@@ -62,7 +76,7 @@ def test_commands_run_as_written(tmp_path: Path) -> None:
     assert {words[0] for words in quick} == {"dtss-compile", "dtss-sim", "dtss-rtl"}
     run_as_written(quick, tmp_path)
     made = {path.name for path in (tmp_path / "build").iterdir()}
-    assert {"schedule.json", "schedule.safetensors", "report.html", "result.json", "rtl"} <= made
+    assert {"schedule.json", "schedule.safetensors", "spikformer.json", "report.html", "result.json", "rtl"} <= made
 
 
 @pytest.mark.slow
