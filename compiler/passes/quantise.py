@@ -160,8 +160,8 @@ def _ideal_scale(node: Node, target: Target, one_scale: bool) -> Scale:
     """The LSB [O] that calibration chose, or that makes the largest weight of each channel the largest integer.
 
     one_scale: the largest weight of all channels, for each.
-    Where no other magnitude occurs in a channel, a power of two is as good and makes the LSB exact: the identity,
-    say, whose input meets the threshold in ties.
+    For the one weight of a channel, as in the identity, a power of two is as good, and makes the LSB exact where
+    counts meet a threshold in ties.
     """
     if isinstance(node.op, AttentionProduct):
         return np.full(node.channels, node.op.scale)
@@ -170,7 +170,7 @@ def _ideal_scale(node: Node, target: Target, one_scale: bool) -> Scale:
         return node.op.lsb
     magnitudes = np.abs(node.op.weight).reshape(node.channels, -1)
     largest = magnitudes.max(1)
-    single = ((magnitudes == 0) | (magnitudes == largest[:, None])).all(1)
+    single = np.count_nonzero(magnitudes, axis=1) == 1
     if one_scale:
         largest, single = np.full(node.channels, largest.max()), np.zeros(node.channels, np.bool_)
     levels = largest_integer(target, node.name)
