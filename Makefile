@@ -58,6 +58,7 @@ system-packages: # looked at each time: the system may have changed
 $(TEST_STAMP): $(REQUIREMENTS) | $(BIN)/python
 	@echo "Installing dtss and what its tests need into $(VENV) (minutes the first time) …"
 	$(PIP_INSTALL) --editable '.[test]'
+	$(PIP_INSTALL) --no-deps spikingjelly # it asks for torchvision, which brings a CUDA build of torch
 	@touch $(RUN_STAMP) $@
 
 $(RUN_STAMP): $(REQUIREMENTS) | $(BIN)/python

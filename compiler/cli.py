@@ -36,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
         "4 model unsupported or does not fit, 70 internal bug",
     )
     command.add_argument(
-        "model", type=Path, help="a checkpoint written by dtss-train, or with --arch one of the official codes"
+        "model",
+        type=Path,
+        help="a checkpoint of dtss-train, with --arch one of the official codes, or a NIR graph (.nir)",
     )
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE",
                          help="schedule to write; its tensors go beside it as .safetensors")  # fmt: skip
@@ -71,8 +73,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_source_options(command: argparse.ArgumentParser) -> None:
-    """What a checkpoint of the official codes does not say; docs/front-ends.md names the defaults."""
-    group = command.add_argument_group("checkpoints of the official codes (docs/front-ends.md)")
+    """What other files than ours do not say; docs/front-ends.md names the defaults."""
+    group = command.add_argument_group("checkpoints of the official codes, and NIR graphs (docs/front-ends.md)")
     group.add_argument("--arch", type=_architecture, metavar="NAME",
                        help="spikformer or spikingformer (-cml for CML's), its sizes read from the tensors, "
                        "or checked against the name: spikformer-4-384")  # fmt: skip
@@ -81,6 +83,10 @@ def _add_source_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--image-size", type=_image_size, metavar="H,W", help="pixels")
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="mean of the pixels, scaled to 0 … 1")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="standard deviation of the same")
+    group.add_argument("--pixel-scale", type=float, metavar="S", help="NIR: of a pixel (default: 1/255)")
+    group.add_argument("--dt", type=float, metavar="SECONDS", help="NIR: length of a time step (default: 1e-4)")
+    group.add_argument("--fires", choices=(">", ">="),
+                       help="NIR: how a membrane is compared, >= for SpikingJelly (default: >)")  # fmt: skip
     group.add_argument("--ema", action="store_true", help="read the moving average of the weights")
     group.add_argument("--calibration", type=Path, metavar="FILE",
                        help="real images to round the weights by; the last quarter is held out for --check and the "
@@ -178,6 +184,9 @@ def _read_options(options: argparse.Namespace) -> ReadOptions:
         std=options.std,
         calibration=options.calibration,
         ema=options.ema,
+        dt=options.dt,
+        fires=options.fires,
+        pixel_scale=options.pixel_scale,
     )
 
 

@@ -79,10 +79,20 @@ def schedule_node(node: Node) -> AnyNode:
             )  # fmt: skip
         case ir.Lif():
             return _schedule_lif(node, node.op, value)
+        case ir.Integrator():
+            assert not isinstance(node.op.leak, float)
+            return schedule_format.Integrator(
+                name=name, inputs=inputs, shape=shape, value=value, steps=steps, leak=node.op.leak
+            )
         case ir.Add():
             return schedule_format.Add(name=name, inputs=inputs, shape=shape, value=value, steps=steps)
         case ir.MaxPool():
             return schedule_format.MaxPool(
+                name=name, inputs=inputs, shape=shape, value=value, steps=steps,
+                kernel=node.op.kernel, stride=node.op.stride, padding=node.op.padding,
+            )  # fmt: skip
+        case ir.SumPool():
+            return schedule_format.SumPool(
                 name=name, inputs=inputs, shape=shape, value=value, steps=steps,
                 kernel=node.op.kernel, stride=node.op.stride, padding=node.op.padding,
             )  # fmt: skip

@@ -9,6 +9,7 @@ from dtss.compiler.schedule.format import (
     AnyNode,
     Convolution,
     Image,
+    Integrator,
     Lif,
     Linear,
     MemoryPlan,
@@ -54,8 +55,8 @@ def walked_at_once(node: AnyNode) -> bool:
 
 
 def in_current_memory(node: AnyNode) -> bool:
-    """Signed currents, and what the array itself computes and stores."""
-    return node.value.is_current or isinstance(node, Product)
+    """Signed currents, and what the array itself computes and stores, integrated or not."""
+    return node.value.is_current or isinstance(node, Product | Integrator)
 
 
 def value_bits(schedule: Schedule, node: AnyNode) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -23,6 +24,7 @@ from dtss.compiler.passes.prove_widths import ProveWidths
 from dtss.compiler.passes.prune_time_steps import PruneTimeSteps
 from dtss.compiler.passes.quantise import Quantise
 from dtss.compiler.passes.reassociate_attention import ReassociateAttention
+from dtss.compiler.schedule import io
 from dtss.compiler.schedule.format import FloatReference, Schedule
 
 PIPELINE: tuple[Pass, ...] = (
@@ -47,6 +49,10 @@ class Compiled:
     schedule: Schedule
     tensors: dict[str, np.ndarray]
     graph: Graph
+
+    def save(self, path: Path | str) -> Schedule:
+        """Write schedule.json and its tensors beside it; gives the schedule bound to them."""
+        return io.save(Path(path), self.schedule, self.tensors)
 
 
 def optional_passes() -> tuple[str, ...]:

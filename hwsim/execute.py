@@ -25,11 +25,13 @@ from dtss.compiler.schedule.format import (
     AttentionProduct,
     Convolution,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
     Product,
     Schedule,
+    SumPool,
     TokenSum,
     Value,
 )
@@ -109,7 +111,9 @@ def _run(schedule: Schedule, tensors: Tensors, node: AnyNode, inputs: tuple[AtSt
             return _run_product(schedule, tensors, node, inputs, batch)
         case Lif():
             return _run_lif(schedule, tensors, node, inputs, batch)
-        case Add() | MaxPool() | TokenSum():
+        case Integrator():
+            return _run_integrator(node, inputs, batch)
+        case Add() | MaxPool() | SumPool() | TokenSum():
             return _run_elementwise(node, inputs, batch)
         case _:
             assert_never(node)
@@ -293,6 +297,16 @@ def _run_lif(schedule: Schedule, tensors: Tensors, node: Lif, inputs: tuple[AtSt
     return NodeRun(node, batch, inputs, values, membranes=membranes)
 
 
+def _run_integrator(node: Integrator, inputs: tuple[AtSteps, ...], batch: int) -> NodeRun:
+    """O[t] = leak(O[t−1]) + I[t]."""
+    state: Array = np.zeros((batch, *node.shape), np.int64)
+    values: dict[int, Array] = {}
+    for step in node.steps.active:
+        state = _leak(state, node.leak) + inputs[0][step]
+        values[step] = _proved(node, step, state)
+    return NodeRun(node, batch, inputs, values)
+
+
 def _leak(membrane: Array, leak: Leak) -> NDArray[Any]:
     """A new array, whatever the leak."""
     match leak:
@@ -317,7 +331,7 @@ def _potential_bound(schedule: Schedule, tensors: Tensors, node: Lif) -> int:
 # Elementwise
 
 
-def _run_elementwise(node: Add | MaxPool | TokenSum, inputs: tuple[AtSteps, ...], batch: int) -> NodeRun:
+def _run_elementwise(node: Add | MaxPool | SumPool | TokenSum, inputs: tuple[AtSteps, ...], batch: int) -> NodeRun:
     values = {
         step: _proved(node, step, _elementwise(node, [at_steps[step] for at_steps in inputs]))
         for step in node.steps.active
@@ -325,7 +339,7 @@ def _run_elementwise(node: Add | MaxPool | TokenSum, inputs: tuple[AtSteps, ...]
     return NodeRun(node, batch, inputs, values)
 
 
-def _elementwise(node: Add | MaxPool | TokenSum, inputs: list[Array]) -> Array:
+def _elementwise(node: Add | MaxPool | SumPool | TokenSum, inputs: list[Array]) -> Array:
     match node:
         case Add():
             total = inputs[0].astype(np.int64)
@@ -333,7 +347,9 @@ def _elementwise(node: Add | MaxPool | TokenSum, inputs: list[Array]) -> Array:
                 total += other
             return total
         case MaxPool():
-            return _max_pool(node, inputs[0])
+            return _pool(node, inputs[0], np.maximum, start=np.iinfo(inputs[0].dtype).min)
+        case SumPool():
+            return _pool(node, inputs[0].astype(np.int64), np.add, start=0)
         case TokenSum():
             over_tokens: Array = inputs[0].sum(axis=(1, 2), keepdims=True, dtype=np.int64)
             return over_tokens
@@ -341,20 +357,21 @@ def _elementwise(node: Add | MaxPool | TokenSum, inputs: list[Array]) -> Array:
             assert_never(node)
 
 
-def _max_pool(node: MaxPool, image: Array) -> Array:
+def _pool(node: MaxPool | SumPool, image: Array, combine: np.ufunc, start: int) -> Array:
     """Each tap of the window meets the outputs whose tap lies inside the image."""
     rows, columns, channels = node.shape
-    result = np.full((len(image), rows, columns, channels), np.iinfo(image.dtype).min, image.dtype)
-    for i in range(node.kernel):
-        for j in range(node.kernel):
+    kernel = node.window
+    result = np.full((len(image), rows, columns, channels), start, image.dtype)
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
             row_out, row_in = _inside(i, node, rows, image.shape[1])
             column_out, column_in = _inside(j, node, columns, image.shape[2])
             covered = result[:, row_out, column_out]
-            np.maximum(covered, image[:, row_in, column_in], out=covered)
+            combine(covered, image[:, row_in, column_in], out=covered)
     return result
 
 
-def _inside(tap: int, node: MaxPool, outputs: int, size: int) -> tuple[slice, slice]:
+def _inside(tap: int, node: MaxPool | SumPool, outputs: int, size: int) -> tuple[slice, slice]:
     """Outputs o whose input o·stride + tap − padding exists, and those inputs."""
     offset = tap - node.padding
     first = max(0, -(offset // node.stride))

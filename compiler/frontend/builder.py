@@ -13,6 +13,7 @@ from dtss.compiler.graph.ir import (
     FloatNeuron,
     Graph,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
@@ -20,6 +21,7 @@ from dtss.compiler.graph.ir import (
     Op,
     Shape,
     StatePlan,
+    SumPool,
     TokenSum,
 )
 from dtss.compiler.schedule.errors import BadInputError
@@ -92,9 +94,20 @@ class GraphBuilder:
         self.nodes.append(node)
         return name
 
+    def integrator(self, name: str, source: str, op: Integrator) -> str:
+        return self._add(name, op, (source,), self.shape(source))
+
     def max_pool(self, name: str, source: str, op: MaxPool) -> str:
         height, width, channels = self.shape(source)
         rows, columns = ((size + 2 * op.padding - op.kernel) // op.stride + 1 for size in (height, width))
+        return self._add(name, op, (source,), (rows, columns, channels))
+
+    def sum_pool(self, name: str, source: str, op: SumPool) -> str:
+        height, width, channels = self.shape(source)
+        rows, columns = (
+            (size + 2 * op.padding - kernel) // op.stride + 1
+            for size, kernel in zip((height, width), op.kernel, strict=True)
+        )
         return self._add(name, op, (source,), (rows, columns, channels))
 
     def add(self, name: str, *sources: str) -> str:
@@ -118,5 +131,9 @@ class GraphBuilder:
         return next(node.shape for node in self.nodes if node.name == name)
 
     def _add(self, name: str, op: Op, inputs: tuple[str, ...], shape: Shape) -> str:
+        if min(shape) < 1:
+            height, width, _ = self.shape(inputs[0])
+            raise CompileError(name, f"its window does not fit the {height}×{width} positions of {inputs[0]}",
+                               "give larger images")  # fmt: skip
         self.nodes.append(Node(name, op, inputs, shape, Steps(active=tuple(range(self.time_steps)))))
         return name

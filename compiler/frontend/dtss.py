@@ -23,6 +23,7 @@ from dtss.compiler.schedule.errors import BadInputError, UnsupportedError
 from dtss.compiler.schedule.format import Preprocess
 from dtss.models import checkpoint as checkpoints
 from dtss.models.checkpoint import Checkpoint, CheckpointError
+from dtss.models.neurons import Lif
 from dtss.models.spikformer import Block, ConvUnit, LinearUnit, Spikformer, SpikformerConfig
 from dtss.models.time_step_mask import MaskedLif
 
@@ -176,7 +177,7 @@ class _SpikformerReader:
         return self.builder.lif(name, value, neuron_of(lif), lif.group, self.model.masks[name])
 
 
-def neuron_of(lif: MaskedLif) -> FloatNeuron:
+def neuron_of(lif: Lif) -> FloatNeuron:
     """The neuron's numbers as float64."""
     spec = lif.spec
     return FloatNeuron(

@@ -41,6 +41,8 @@ class ReadOptions:
 
     image_size (height, width); mean and std of each channel, of pixels scaled to 1; calibration: a file of images.
     ema: read the moving average of the weights.
+    dt: seconds of a time step.  fires: ">=" if a membrane exactly at its threshold fires.
+    pixel_scale: of a pixel, before mean and std; 1/255 unless the file says.
     """
 
     arch: Architecture | None = None
@@ -51,3 +53,6 @@ class ReadOptions:
     std: tuple[float, ...] | None = None
     calibration: Path | None = None
     ema: bool = False
+    dt: float | None = None
+    fires: Literal[">", ">="] | None = None
+    pixel_scale: float | None = None

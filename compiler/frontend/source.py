@@ -13,12 +13,14 @@ from dtss.compiler.frontend.options import ReadOptions
 from dtss.compiler.graph.ir import Graph
 from dtss.compiler.passes.prune_time_steps import reads_the_image
 from dtss.compiler.schedule import io
-from dtss.compiler.schedule.errors import UnsupportedError
-from dtss.compiler.schedule.format import FloatReference
+from dtss.compiler.schedule.check import LARGEST_TIME_STEPS
+from dtss.compiler.schedule.errors import BadInputError, UnsupportedError
+from dtss.compiler.schedule.format import FloatReference, Preprocess
 from dtss.compiler.schedule.images import ImageForm, UserImages, read_images
 
 ExactLogits = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 
+NIR_TIME_STEP = 1e-4  # seconds; what SpikingJelly and snnTorch write and read
 HELD_OUT_PART = 4  # one image in so many
 MOST_STORED_IMAGES = 32
 LARGE_IMAGE_SIDE = 64
@@ -57,11 +59,15 @@ class Source:
 
 
 def read_source(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # noqa: B008 - frozen
-    """The model in `path`: what `options.arch` says it is, else a dtss checkpoint."""
+    """The model in `path`: what `options.arch` says it is, a NIR graph by its suffix, else a dtss checkpoint."""
     # torch loads only when a checkpoint is read
     from dtss.compiler.frontend import dtss, spikformer  # noqa: PLC0415
 
-    source = dtss.read(path, options) if options.arch is None else spikformer.read(path, options)
+    if path.suffix == ".nir":
+        source = _read_nir(path, options)
+    else:
+        _refuse_options(str(path), options, ("dt", "fires", "pixel_scale"), "no NIR graph")
+        source = dtss.read(path, options) if options.arch is None else spikformer.read(path, options)
     if not reads_the_image(source.graph):
         raise UnsupportedError(
             str(path),
@@ -69,6 +75,65 @@ def read_source(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # 
             "train it again with a smaller mask loss, or keep a first step in every layer (minimum_steps)",
         )
     return source
+
+
+def _refuse_options(where: str, options: ReadOptions, names: tuple[str, ...], what: str) -> None:
+    """Options that mean nothing for this form of model."""
+    for name in names:
+        if getattr(options, name) not in (None, False):
+            raise BadInputError(f"--{name.replace('_', '-')}", f"{where} is {what}", "leave it out")
+
+
+def _read_nir(path: Path, options: ReadOptions) -> Source:
+    _refuse_options(str(path), options, ("arch", "heads", "image_size", "ema"), "a NIR graph")
+    if options.time_steps is None:
+        raise BadInputError(str(path), "a NIR graph does not say how many time steps to run", "give --time-steps T")
+    if not 1 <= options.time_steps <= LARGEST_TIME_STEPS:
+        raise BadInputError("--time-steps", f"found {options.time_steps}", f"give 1 to {LARGEST_TIME_STEPS}")
+    dt = NIR_TIME_STEP if options.dt is None else options.dt
+    if not 0 < dt < float("inf"):
+        raise BadInputError("--dt", f"found {dt:g}", "give the seconds of a time step, more than 0")
+    try:
+        from dtss.compiler.frontend import nir  # noqa: PLC0415 - an optional package
+    except ModuleNotFoundError as error:
+        hint = "install it with: pip install 'dtss[nir]'"
+        raise BadInputError(str(path), f"reading NIR needs the package {error.name}", hint) from None
+    steps = nir.Discretisation(options.time_steps, dt, options.fires or ">")
+    graph, notes = nir.read_graph(path, steps, lambda channels: preprocess_of(options, channels))
+    calibration, held_out = split_held_out(graph, read_calibration(graph, options.calibration))
+    images = held_out.pixels.astype(np.uint8, copy=False)
+    return Source(
+        graph=graph,
+        images=images,
+        labels=held_out.labels,
+        float_logits=nir.logits(graph, images).astype(np.float32),
+        trained_accuracy=None,
+        exact_logits=lambda pixels: nir.logits(graph, pixels),
+        calibration=calibration,
+        notes=notes,
+    )
+
+
+def preprocess_of(options: ReadOptions, channels: int) -> Preprocess:
+    """x = p/255 where nothing else was said; one number stands for all channels."""
+    scale = 1 / 255 if options.pixel_scale is None else options.pixel_scale
+    if not 0 < scale < float("inf"):
+        raise BadInputError("--pixel-scale", f"found {scale:g}", "give a number above 0, such as 0.00392157 for 1/255")
+    mean, std = (
+        _for_channels(option, numbers, default, channels)
+        for option, numbers, default in (("--mean", options.mean, 0.0), ("--std", options.std, 1.0))
+    )
+    if min(std) <= 0:
+        raise BadInputError("--std", f"found {min(std):g}", "give numbers above 0")
+    return Preprocess(scale, mean, std, 255)
+
+
+def _for_channels(option: str, numbers: tuple[float, ...] | None, default: float, channels: int) -> tuple[float, ...]:
+    given = (default,) if numbers is None else numbers
+    if len(given) not in (1, channels) or not np.isfinite(given).all():
+        found = f"found {','.join(f'{number:g}' for number in given)}"
+        raise BadInputError(option, found, f"give one finite number, or one for each of the {channels} channels")
+    return given if len(given) == channels else given * channels
 
 
 def read_calibration(graph: Graph, path: Path | None) -> UserImages | None:

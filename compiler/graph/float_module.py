@@ -23,10 +23,12 @@ from dtss.compiler.graph.ir import (
     FloatNeuron,
     Graph,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
     Node,
+    SumPool,
     TokenSum,
 )
 from dtss.compiler.schedule.format import AttentionStage
@@ -63,6 +65,8 @@ class FloatModule(nn.Module):
         output = self.graph.node(self.graph.output)
         per_step = [self._value(output, step, values, images).flatten(1) for step in range(self.graph.time_steps)]
         logits_per_step = torch.stack(per_step)
+        if self.graph.output_scale != 1.0:
+            logits_per_step = self.graph.output_scale * logits_per_step
         return logits_per_step.mean(0), logits_per_step
 
     def run_node(self, node: Node, values: Values, images: Tensor) -> None:
@@ -115,6 +119,8 @@ class FloatModule(nn.Module):
             case AttentionProduct():
                 streamed, stationary = (self.input_at(node, index, step, values) for index in range(2))
                 return node.op.scale * _attend(node.op.stage, streamed, stationary, node.op.heads)
+            case Integrator(leak=float(leak)) if (node.name, step - 1) in values:
+                return leak * values[node.name, step - 1] + self.input_at(node, 0, step, values)
             case _:
                 return self._compute_from_one(node, self.input_at(node, 0, step, values))
 
@@ -132,6 +138,11 @@ class FloatModule(nn.Module):
                 return functional.batch_norm(value, mean, variance, scale, shift, eps=node.op.epsilon)
             case MaxPool():
                 return functional.max_pool2d(value, node.op.kernel, node.op.stride, node.op.padding)
+            case SumPool():
+                ones, channels = self.constant(node, "ones"), node.channels
+                return functional.conv2d(value, ones, None, node.op.stride, node.op.padding, groups=channels)
+            case Integrator():
+                return value  # nothing came before
             case TokenSum():
                 return value.sum((2, 3), keepdim=True)
             case _:
@@ -148,7 +159,7 @@ class FloatModule(nn.Module):
             fires = potential > neuron.threshold if neuron.comparison == ">" else potential >= neuron.threshold
             spikes = fires.to(current.dtype)
             if neuron.reset == "soft":
-                membrane = potential - neuron.threshold * spikes
+                membrane = potential - neuron.subtracted * spikes
             else:
                 membrane = torch.where(fires, neuron.reset_value, potential)
             if step in node.steps.active:
@@ -193,6 +204,8 @@ def _constants(node: Node) -> dict[str, np.ndarray]:
         case BatchNorm():
             norm = node.op
             arrays = {"mean": norm.mean, "variance": norm.variance, "scale": norm.scale, "shift": norm.shift}
+        case SumPool():
+            arrays = {"ones": np.ones((node.channels, 1, *node.op.kernel))}
         case _:
             return {}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}

@@ -25,7 +25,10 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class FloatNeuron:
-    """H = leak·U + gain·I; fires if H `comparison` threshold; soft: U = H − threshold, hard: U = reset_value."""
+    """H = leak·U + gain·I; fires if H `comparison` threshold; soft: U = H − subtracted, hard: U = reset_value.
+
+    reset_amount: what a soft reset subtracts, if that is not the threshold.
+    """
 
     leak: float
     gain: float
@@ -34,6 +37,11 @@ class FloatNeuron:
     reset: Reset
     reset_value: float
     initial: float
+    reset_amount: float | None = None
+
+    @property
+    def subtracted(self) -> float:
+        return self.threshold if self.reset_amount is None else self.reset_amount
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +128,13 @@ class Lif:
 
 
 @dataclass(frozen=True)
+class Integrator:
+    """O[t] = leak·O[t−1] + I[t], O[−1] = 0: a membrane that never fires, or a synapse's current."""
+
+    leak: float | Leak
+
+
+@dataclass(frozen=True)
 class Add:
     """Elementwise sum."""
 
@@ -134,11 +149,21 @@ class MaxPool:
 
 
 @dataclass(frozen=True)
+class SumPool:
+    """Sum over a window of (rows, columns), 0 outside; an average's division is folded into what follows."""
+
+    kernel: tuple[int, int]
+    stride: int
+    padding: int
+
+
+@dataclass(frozen=True)
 class TokenSum:
     """Sum over positions; the mean's division is folded into the weights that follow."""
 
 
-Op = Image | Convolution | Linear | BatchNorm | Attention | AttentionProduct | Lif | Add | MaxPool | TokenSum
+Stateless = Image | Convolution | Linear | BatchNorm | Attention | AttentionProduct | Add | MaxPool | SumPool | TokenSum
+Op = Stateless | Lif | Integrator
 Product = Convolution | Linear | AttentionProduct
 
 
@@ -233,11 +258,11 @@ def carries_current(graph: Graph, node: Node) -> bool:
     match node.op:
         case Image() | Lif():
             return False
-        case Convolution() | Linear() | BatchNorm() | Attention():
+        case Convolution() | Linear() | BatchNorm() | Attention() | Integrator():
             return True
         case AttentionProduct(stage=stage):
             return stage in ("query_key_value", "score_value")
-        case Add() | MaxPool() | TokenSum():
+        case Add() | MaxPool() | SumPool() | TokenSum():
             return carries_current(graph, graph.inputs(node)[0])
 
 

@@ -11,15 +11,18 @@ from dtss.compiler.graph.ir import (
     FloatNeuron,
     Graph,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
     Node,
     Op,
+    SumPool,
     TokenSum,
 )
 from dtss.compiler.schedule.format import Steps
 
+PLAIN: dict[type[Op], str] = {Image: "image", BatchNorm: "batch_norm", Add: "add", TokenSum: "token_sum"}
 MARKS = {"active": "#", "bias_only": "b", "reused": "r", "zero": "0", "dead": "x"}
 
 
@@ -63,30 +66,30 @@ def _list(steps: tuple[int, ...]) -> str:
 def describe(op: Op) -> str:
     """An operation with its attributes, weights by type only."""
     match op:
-        case Image():
-            return "image"
         case Convolution():
             kernel = f"{op.weight.shape[1]}x{op.weight.shape[2]}"
             return f"conv[{kernel} stride {op.stride} pad {op.padding} {_weights(op)} shift {op.current_shift}]"
         case Linear():
             return f"linear[{_weights(op)} shift {op.current_shift}]"
-        case BatchNorm():
-            return "batch_norm"
         case Attention():
             return f"attention[{op.heads} heads × {op.scale:.6g}]"
         case AttentionProduct():
             return f"{op.stage}[{op.heads} heads × {op.scale:.6g} shift {op.current_shift}]"
         case Lif(neuron=FloatNeuron() as neuron):
             parts = f"λ={neuron.leak:.6g} g={neuron.gain:.6g} H{neuron.comparison}{neuron.threshold:.6g} {neuron.reset}"
+            if neuron.reset_amount is not None:
+                parts += f" by {neuron.reset_amount:.6g}"
             return f"lif[{op.group} {parts} mask {_list(op.mask_steps)}]"
         case Lif():
             return f"lif[{op.group} integer {op.neuron.leak} {op.neuron.reset} mask {_list(op.mask_steps)}]"
-        case Add():
-            return "add"
         case MaxPool():
             return f"max_pool[{op.kernel}/{op.stride} pad {op.padding}]"
-        case TokenSum():
-            return "token_sum"
+        case Integrator():
+            return f"integrator[{op.leak:.6g}]" if isinstance(op.leak, float) else f"integrator[{op.leak}]"
+        case SumPool():
+            return f"sum_pool[{op.kernel[0]}x{op.kernel[1]}/{op.stride} pad {op.padding}]"
+        case Image() | BatchNorm() | Add() | TokenSum():
+            return PLAIN[type(op)]
 
 
 def _weights(op: Convolution | Linear) -> str:

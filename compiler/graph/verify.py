@@ -16,6 +16,7 @@ from dtss.compiler.graph.ir import (
     Graph,
     Image,
     IntegerNeuron,
+    Integrator,
     Lif,
     Linear,
     Node,
@@ -94,6 +95,10 @@ TABLES: dict[Stage, tuple[tuple[str, Predicate], ...]] = {
         (
             "neurons are integers",
             lambda graph, node: not isinstance(node.op, Lif) or isinstance(node.op.neuron, IntegerNeuron),
+        ),
+        (
+            "leaks are integers",
+            lambda graph, node: not isinstance(node.op, Integrator) or not isinstance(node.op.leak, float),
         ),
     ),
     Stage.BOUNDED: (("value has bounds", lambda graph, node: node.value is not None),),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dtss.compiler.graph.ir import Graph, Image, Lif, Node
+from dtss.compiler.graph.ir import Graph, Image, Integrator, Lif, Node
 from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
 from dtss.compiler.schedule.format import Steps
@@ -22,7 +22,9 @@ class HoistConstants(PassBase):
     def run(self, graph: Graph, target: Target) -> Graph:
         constant: set[str] = set()
         for node in graph.nodes:
-            if isinstance(node.op, Image) or (not isinstance(node.op, Lif) and constant.issuperset(node.inputs)):
+            if isinstance(node.op, Image) or (
+                not isinstance(node.op, Lif | Integrator) and constant.issuperset(node.inputs)
+            ):
                 constant.add(node.name)
         return graph.with_nodes(_hoist(node) if node.name in constant else node for node in graph.nodes)
 

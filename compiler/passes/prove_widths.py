@@ -17,10 +17,12 @@ from dtss.compiler.graph.ir import (
     Graph,
     Image,
     IntegerNeuron,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
     Node,
+    SumPool,
     TokenSum,
     Weights,
     carries_current,
@@ -49,6 +51,8 @@ class ProveWidths(PassBase):
         for node in graph.nodes:
             sums = accumulator_bounds(graph, node, bounds)
             bounds[node.name] = value_bounds(graph, node, bounds, sums)
+            if isinstance(node.op, Integrator):
+                _refuse_wide(node.name, "state", bounds[node.name], "membrane", widths)
             changed.append(replace(node, value=_value(bounds[node.name])))
             if sums is not None:
                 _refuse_wide(node.name, "accumulator", sums, "accumulator", widths)
@@ -119,12 +123,17 @@ def value_bounds(graph: Graph, node: Node, bounds: dict[str, Interval], sums: In
             return sums[0] << node.op.current_shift, sums[1] << node.op.current_shift
         case Lif():
             return np.zeros(node.channels, np.int64), np.ones(node.channels, np.int64)
+        case Integrator():
+            return integrator_bounds(node.op, inputs[0], graph.time_steps)
         case Add():
             return sum((low for low, _ in inputs[1:]), inputs[0][0]), sum(
                 (high for _, high in inputs[1:]), inputs[0][1]
             )
         case MaxPool():
             return inputs[0]
+        case SumPool():
+            taps = node.op.kernel[0] * node.op.kernel[1]
+            return np.minimum(inputs[0][0], 0) * taps, np.maximum(inputs[0][1], 0) * taps
         case TokenSum():
             positions = graph.inputs(node)[0].positions
             return inputs[0][0] * positions, inputs[0][1] * positions
@@ -132,6 +141,16 @@ def value_bounds(graph: Graph, node: Node, bounds: dict[str, Interval], sums: In
             raise AssertionError(f"{node.name}: {node.op} was to be lowered before")
         case _:
             assert_never(node.op)
+
+
+def integrator_bounds(op: Integrator, current: Interval, time_steps: int) -> Interval:
+    """Bounds of O over all steps, the 0 before the first included."""
+    assert not isinstance(op.leak, float)
+    low = high = widest_low = widest_high = np.zeros_like(current[0])
+    for _ in range(time_steps):
+        low, high = leak(low, op.leak) + current[0], leak(high, op.leak) + current[1]
+        widest_low, widest_high = np.minimum(widest_low, low), np.maximum(widest_high, high)
+    return widest_low, widest_high
 
 
 def membrane_bounds(node: Node, current: Interval, time_steps: int) -> Interval:

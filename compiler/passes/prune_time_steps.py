@@ -5,10 +5,12 @@ Facts about each (node, step), exact for any mask, from two sweeps over the grap
     zero (forward)     LIF: t is masked; or its current is zero at t and its own state cannot make it fire.
                        add: all inputs zero.  attention product: either input zero.
                        pool, token sum: the input is zero.  A product of a zero input is its bias only.
+                       integrator: zero at t and at every step before.
     state_live         LIF: some live output follows at t' ≥ t.
     output_live        the value at t is needed by some consumer and is not zero.
 
-A consumer needs its input at t if the consumer is a LIF with a live state there, or computes there itself.
+A consumer needs its input at t if the consumer is a LIF with a live state there, or computes there itself; an
+integrator computes up to the last step at which it is needed.
 """
 
 from __future__ import annotations
@@ -26,11 +28,13 @@ from dtss.compiler.graph.ir import (
     Graph,
     Image,
     IntegerNeuron,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
     Node,
     StatePlan,
+    SumPool,
     TokenSum,
 )
 from dtss.compiler.graph.verify import Stage
@@ -79,9 +83,12 @@ def _zero_reason(graph: Graph, node: Node, step: int, zero: Facts) -> str:
             return f"{zero_inputs[0]} is zero" if zero_inputs and node.op.bias is None else ""
         case Attention() | AttentionProduct():
             return f"{zero_inputs[0]} is zero" if zero_inputs else ""
+        case Integrator():
+            started = step > 0 and (node.name, step - 1) not in zero
+            return f"{zero_inputs[0]} is zero" if zero_inputs and not started else ""
         case Add():
             return "all inputs are zero" if len(zero_inputs) == len(node.inputs) else ""
-        case MaxPool() | TokenSum():
+        case MaxPool() | SumPool() | TokenSum():
             return f"{zero_inputs[0]} is zero" if zero_inputs else ""
         case _:
             assert_never(node.op)
@@ -108,6 +115,8 @@ def needed_steps(graph: Graph, zero: Facts) -> dict[str, frozenset[int]]:
     for node in reversed(graph.nodes):
         wanted = [_wanted_by(consumer, needed[consumer.name], zero) for consumer in graph.consumers(node.name)]
         needed[node.name] = frozenset().union(*wanted, every if node.name == graph.output else frozenset())
+        if isinstance(node.op, Integrator):
+            needed[node.name] = frozenset(range(max(needed[node.name], default=-1) + 1))
     return needed
 
 

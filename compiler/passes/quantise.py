@@ -30,11 +30,13 @@ from dtss.compiler.graph.ir import (
     FloatNeuron,
     Graph,
     IntegerNeuron,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
     Node,
     Product,
+    SumPool,
     TokenSum,
     carries_current,
 )
@@ -67,13 +69,16 @@ class Quantise(PassBase):
         changed: dict[str, Node] = {}
         for net in current_nets(graph):
             products, is_output = products_of(net), holds_output(graph, net)
-            fraction_bits = 0 if is_output else self._fraction_bits(graph, products)
+            leaks = any(isinstance(node.op, Integrator) for node in net)
+            fraction_bits = 0 if is_output and not leaks else self._fraction_bits(graph, products)
             shifts, scale = _net_scale(products, target, fraction_bits, one_scale=is_output)
             scales |= {node.name: scale for node in net}
             changed |= {node.name: _quantise_product(node, shifts[node.name], scale, target) for node in products}
         for node in graph.nodes:
             if isinstance(node.op, Lif):
                 changed[node.name] = _quantise_lif(node, scales[node.inputs[0]])
+            if isinstance(node.op, Integrator) and isinstance(node.op.leak, float):
+                changed[node.name] = replace(node, op=Integrator(integer_leak(node.op.leak)))
         return graph.map_nodes(changed, output_scale=graph.output_scale * _output_scale(graph, scales))
 
     def _fraction_bits(self, graph: Graph, products: list[Node]) -> int:
@@ -108,7 +113,7 @@ def current_nets(graph: Graph) -> list[list[Node]]:
     currents = [node for node in graph.nodes if carries_current(graph, node)]
     joined.add_nodes_from(node.name for node in currents)
     for node in currents:
-        if isinstance(node.op, Add | MaxPool | TokenSum):
+        if isinstance(node.op, Add | MaxPool | SumPool | TokenSum | Integrator):
             joined.add_edges_from((node.name, name) for name in node.inputs)
     return [[node for node in currents if node.name in names] for names in nx.connected_components(joined)]
 
@@ -155,16 +160,21 @@ def _ideal_scale(node: Node, target: Target, one_scale: bool) -> Scale:
     """The LSB [O] that calibration chose, or that makes the largest weight of each channel the largest integer.
 
     one_scale: the largest weight of all channels, for each.
+    For the one weight of a channel, as in the identity, a power of two is as good, and makes the LSB exact where
+    counts meet a threshold in ties.
     """
     if isinstance(node.op, AttentionProduct):
         return np.full(node.channels, node.op.scale)
     assert isinstance(node.op, Convolution | Linear)
     if node.op.lsb is not None:
         return node.op.lsb
-    largest = np.abs(node.op.weight).reshape(node.channels, -1).max(1)
+    magnitudes = np.abs(node.op.weight).reshape(node.channels, -1)
+    largest = magnitudes.max(1)
+    single = np.count_nonzero(magnitudes, axis=1) == 1
     if one_scale:
-        largest = np.full(node.channels, largest.max())
-    return np.where(largest > 0, largest, 1.0) / largest_integer(target, node.name)
+        largest, single = np.full(node.channels, largest.max()), np.zeros(node.channels, np.bool_)
+    levels = largest_integer(target, node.name)
+    return np.where(largest > 0, largest, 1.0) / np.where(single, (levels + 1) // 2, levels)
 
 
 def _net_scale(
@@ -198,7 +208,7 @@ def _quantise_lif(node: Node, scale: Scale) -> Node:
     assert isinstance(node.op, Lif) and isinstance(node.op.neuron, FloatNeuron)
     neuron = node.op.neuron
     threshold = np.array(list(_in_units(neuron.threshold, neuron.gain, scale, neuron.comparison)), np.int64)
-    to = neuron.threshold if neuron.reset == "soft" else neuron.reset_value
+    to = neuron.subtracted if neuron.reset == "soft" else neuron.reset_value
     integer = IntegerNeuron(
         leak=integer_leak(neuron.leak),
         reset=neuron.reset,
@@ -217,6 +227,8 @@ def _in_units(threshold: float, gain: float, scale: Scale, comparison: str) -> I
 
 
 def _output_scale(graph: Graph, scales: dict[str, Scale]) -> float:
+    if graph.output not in scales:
+        return 1.0  # spikes or counts
     scale = scales[graph.output]
     if not np.all(scale == scale[0]):
         raise CompileError(

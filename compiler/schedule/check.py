@@ -17,10 +17,12 @@ from dtss.compiler.schedule.format import (
     AttentionProduct,
     Convolution,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
     Schedule,
+    SumPool,
     TokenSum,
 )
 from dtss.compiler.schedule.hardware import check_hardware
@@ -34,7 +36,17 @@ LARGEST_DIMENSION = 1 << 20
 LARGEST_TIME_STEPS = 64
 LARGEST_SHIFT = 47
 LARGEST_VALUE = 1 << 48
-INPUT_COUNT = {Image: 0, Convolution: 1, Linear: 1, AttentionProduct: 2, Lif: 1, MaxPool: 1, TokenSum: 1}
+INPUT_COUNT = {
+    Image: 0,
+    Convolution: 1,
+    Linear: 1,
+    AttentionProduct: 2,
+    Lif: 1,
+    Integrator: 1,
+    MaxPool: 1,
+    SumPool: 1,
+    TokenSum: 1,
+}
 
 
 def check_schedule(schedule: Schedule, tensors: Tensors, where: str) -> None:
@@ -115,20 +127,22 @@ def _limited_numbers(node: AnyNode) -> Iterator[tuple[str, int, int, int]]:
     yield "value.low", node.value.low, -LARGEST_VALUE, LARGEST_VALUE
     yield "value.high", node.value.high, -LARGEST_VALUE, LARGEST_VALUE
     match node:
-        case Convolution() | MaxPool():
+        case Convolution() | MaxPool() | SumPool():
             yield "stride", node.stride, 1, LARGEST_DIMENSION
             yield "padding", node.padding, 0, LARGEST_DIMENSION
         case AttentionProduct():
             yield "heads", node.heads, 1, LARGEST_DIMENSION
-        case Lif(leak=ShiftLeak(shift=shift)):
+        case Lif(leak=ShiftLeak(shift=shift)) | Integrator(leak=ShiftLeak(shift=shift)):
             yield "leak.shift", shift, 1, LARGEST_SHIFT
-        case Lif(leak=FixedLeak(multiplier=multiplier, fraction_bits=fraction_bits)):
+        case Lif(leak=FixedLeak() as fixed) | Integrator(leak=FixedLeak() as fixed):
+            multiplier, fraction_bits = fixed.multiplier, fixed.fraction_bits
             yield "leak.fraction_bits", fraction_bits, 0, LARGEST_SHIFT
             yield "leak.multiplier", multiplier, 0, 1 << fraction_bits
         case _:
             pass
-    if isinstance(node, MaxPool):
-        yield "kernel", node.kernel, 1, LARGEST_DIMENSION
+    if isinstance(node, MaxPool | SumPool):
+        for size in node.window:
+            yield "kernel", size, 1, LARGEST_DIMENSION
     if isinstance(node, Convolution | Linear | AttentionProduct):
         yield "current_shift", node.current_shift, 0, LARGEST_SHIFT
 
@@ -168,12 +182,15 @@ def expected_shape(schedule: Schedule, tensors: Tensors, node: AnyNode) -> tuple
             return sources[0][0], sources[0][1], _length(tensors, node.weight)
         case AttentionProduct():
             return _attention_shape(node, sources[0], sources[1])
-        case MaxPool():
-            height, width = ((size + 2 * node.padding - node.kernel) // node.stride + 1 for size in sources[0][:2])
+        case MaxPool() | SumPool():
+            height, width = (
+                (size + 2 * node.padding - kernel) // node.stride + 1
+                for size, kernel in zip(sources[0][:2], node.window, strict=True)
+            )
             return height, width, sources[0][2]
         case TokenSum():
             return 1, 1, sources[0][2]
-        case Lif() | Add():
+        case Lif() | Integrator() | Add():
             return sources[0]
 
 
@@ -261,6 +278,19 @@ def _lif(schedule: Schedule, tensors: Tensors) -> Violations:
             yield f"{where}.membrane_reads", f"the state of step {missing[0]} is lost", "write before it and read at it"
         for field in ("threshold", "reset_to", "initial"):
             yield from _tensor(tensors, where, field, getattr(node, field), (node.channels,), "i")
+
+
+def _integrators(schedule: Schedule, tensors: Tensors) -> Violations:
+    for node in schedule.nodes:
+        if not isinstance(node, Integrator):
+            continue
+        active = node.steps.active
+        first, last = (active[0], active[-1]) if active else (0, -1)
+        if active != tuple(range(first, last + 1)) or not set(range(first)) <= set(node.steps.zero):
+            hint = "zero up to the first active step, then no gap: the state is needed at every step"
+            yield f"{node.name}.steps.active", f"found {active}", hint
+        if node.steps.reused or node.steps.bias_only:
+            yield f"{node.name}.steps", "has reused or bias-only steps", "an integrator computes every step"
 
 
 def _tensors(schedule: Schedule, tensors: Tensors) -> Violations:
@@ -367,6 +397,7 @@ INVARIANTS: tuple[Callable[[Schedule, Tensors], Violations], ...] = (
     _numbers,
     _steps,
     _lif,
+    _integrators,
     _tensors,
     _shapes,
     _reads_of_dead_values,

@@ -30,10 +30,12 @@ from dtss.compiler.schedule.format import (
     AnyNode,
     AttentionProduct,
     Image,
+    Integrator,
     Lif,
     MaxPool,
     Product,
     Schedule,
+    SumPool,
     TokenSum,
 )
 from dtss.compiler.schedule.geometry import Geometry, PassTable, geometry, pass_table
@@ -200,7 +202,9 @@ def _lif_counts(neuron: Lif, visits: int) -> dict[str, int]:
     }
 
 
-def elementwise_counts(schedule: Schedule, node: Image | Lif | Add | MaxPool | TokenSum, batch: int) -> Counts:
+def elementwise_counts(
+    schedule: Schedule, node: Image | Lif | Integrator | Add | MaxPool | SumPool | TokenSum, batch: int
+) -> Counts:
     """Counts of a node that the array does not compute; they do not depend on the data.
 
     A LIF whose input is a product's accumulators costs nothing of its own: the product's walk is its work.
@@ -210,9 +214,11 @@ def elementwise_counts(schedule: Schedule, node: Image | Lif | Add | MaxPool | T
             counts = _writes(schedule, node, 1)
         case Lif():
             counts = {} if _is_walked(schedule, node) else _stored_current_lif(schedule, node)
+        case Integrator():
+            counts = _integrator(schedule, node)
         case Add() | TokenSum():
             counts = _reads(schedule, node, taps_per_step=_input_positions(schedule, node))
-        case MaxPool():
+        case MaxPool() | SumPool():
             counts = _reads(schedule, node, taps_per_step=pool_taps(node, schedule.node(node.inputs[0])))
         case _:
             assert_never(node)
@@ -238,22 +244,40 @@ def _stored_current_lif(schedule: Schedule, node: Lif) -> dict[str, int]:
     } | _lif_counts(node, visits)
 
 
+def _integrator(schedule: Schedule, node: Integrator) -> dict[str, int]:
+    """As a LIF whose current is stored, but what it writes is its state."""
+    visits = node.positions * math.ceil(node.channels / schedule.hardware.array.columns)
+    available = schedule.node(node.inputs[0]).steps.available
+    cycles = visits * len(node.steps.active)
+    return {
+        "cycles": cycles,
+        "walk_cycles": cycles,
+        "current_row_reads": visits * sum(step in available for step in node.steps.active),
+        "current_row_writes": cycles,
+        "lif_updates": node.positions * node.channels * len(node.steps.active),
+    }
+
+
 def _input_positions(schedule: Schedule, node: AnyNode) -> int:
     """Positions an Add or TokenSum reads from each input at each step."""
     return schedule.node(node.inputs[0]).positions
 
 
-def pool_taps(node: MaxPool, source: AnyNode) -> int:
+def pool_taps(node: MaxPool | SumPool, source: AnyNode) -> int:
     """Window elements inside the image, summed over all windows."""
 
-    def inside(outputs: int, size: int) -> int:
+    def inside(outputs: int, size: int, kernel: int) -> int:
         starts = np.arange(outputs) * node.stride - node.padding
-        return int((np.minimum(starts + node.kernel, size) - np.maximum(starts, 0)).sum())
+        return int((np.minimum(starts + kernel, size) - np.maximum(starts, 0)).sum())
 
-    return inside(node.shape[0], source.shape[0]) * inside(node.shape[1], source.shape[1])
+    rows, columns = (
+        inside(outputs, size, kernel)
+        for outputs, size, kernel in zip(node.shape[:2], source.shape[:2], node.window, strict=True)
+    )
+    return rows * columns
 
 
-def _reads(schedule: Schedule, node: Add | MaxPool | TokenSum, taps_per_step: int) -> dict[str, int]:
+def _reads(schedule: Schedule, node: Add | MaxPool | SumPool | TokenSum, taps_per_step: int) -> dict[str, int]:
     """Reads of every available input and writes of the result: rows for currents, words and planes for counts."""
     array = schedule.hardware.array
     words = math.ceil(node.channels / array.rows)

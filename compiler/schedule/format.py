@@ -169,6 +169,12 @@ class Lif(Node, frozen=True, kw_only=True, tag="lif"):
     membrane: Value
 
 
+class Integrator(Node, frozen=True, kw_only=True, tag="integrator"):
+    """O[t] = leak(O[t−1]) + I[t] at steps.active, without gaps; O is 0 before the first of them."""
+
+    leak: Leak
+
+
 class Add(Node, frozen=True, kw_only=True, tag="add"):
     """Elementwise sum of its inputs: spike counts, or currents of one scale."""
 
@@ -180,12 +186,28 @@ class MaxPool(Node, frozen=True, kw_only=True, tag="max_pool"):
     stride: int
     padding: int
 
+    @property
+    def window(self) -> tuple[int, int]:
+        return self.kernel, self.kernel
+
+
+class SumPool(Node, frozen=True, kw_only=True, tag="sum_pool"):
+    """x[y, x, c] = Σ over a window, 0 outside the image; an average's division is folded into what follows."""
+
+    kernel: tuple[int, int]
+    stride: int
+    padding: int
+
+    @property
+    def window(self) -> tuple[int, int]:
+        return self.kernel
+
 
 class TokenSum(Node, frozen=True, kw_only=True, tag="token_sum"):
     """x[c] = Σ_n x[n, c]: the token mean without its division, which is folded into the output scale."""
 
 
-AnyNode = Image | Convolution | Linear | AttentionProduct | Lif | Add | MaxPool | TokenSum
+AnyNode = Image | Convolution | Linear | AttentionProduct | Lif | Integrator | Add | MaxPool | SumPool | TokenSum
 Product = Convolution | Linear | AttentionProduct
 
 

@@ -19,14 +19,16 @@ from dtss.compiler.schedule.format import (
     AttentionProduct,
     Convolution,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
     Product,
     Schedule,
+    SumPool,
     TokenSum,
 )
-from dtss.compiler.schedule.numerics import Integers, lif_step
+from dtss.compiler.schedule.numerics import Integers, leak, lif_step
 
 Tensors = Mapping[str, np.ndarray]
 ProductType = type[np.int64 | np.float64]
@@ -66,7 +68,9 @@ def interpret(
                 _run_product(schedule, tensors, run, node, product_type)
             case Lif():
                 _run_lif(schedule, tensors, run, node)
-            case Add() | MaxPool() | TokenSum():
+            case Integrator():
+                _run_integrator(schedule, run, node)
+            case Add() | MaxPool() | SumPool() | TokenSum():
                 for step in node.steps.active:
                     run.values[node.name][step] = _elementwise(node, inputs_at(schedule, run, node, step))
             case _:
@@ -183,12 +187,23 @@ def _run_lif(schedule: Schedule, tensors: Tensors, run: Execution, node: Lif) ->
             run.values[node.name][step] = fires.astype(np.int64)
 
 
-def _elementwise(node: Add | MaxPool | TokenSum, inputs: list[Integers]) -> Integers:
+def _run_integrator(schedule: Schedule, run: Execution, node: Integrator) -> None:
+    state: Integers = np.zeros(node.shape, np.int64)
+    for step in node.steps.active:
+        state = leak(state, node.leak) + inputs_at(schedule, run, node, step)[0]
+        run.values[node.name][step] = state
+
+
+def _elementwise(node: Add | MaxPool | SumPool | TokenSum, inputs: list[Integers]) -> Integers:
     match node:
         case Add():
             return sum(inputs[1:], start=inputs[0])
         case MaxPool():
-            return _max_pool(node, inputs[0])
+            highest: Integers = np.maximum.reduce(_pool_taps(node, inputs[0], outside=np.iinfo(np.int64).min))
+            return highest
+        case SumPool():
+            added: Integers = np.add.reduce(_pool_taps(node, inputs[0], outside=0))
+            return added
         case TokenSum():
             total: Integers = inputs[0].sum(axis=(1, 2), keepdims=True)
             return total
@@ -196,21 +211,20 @@ def _elementwise(node: Add | MaxPool | TokenSum, inputs: list[Integers]) -> Inte
             assert_never(node)
 
 
-def _max_pool(node: MaxPool, image: Integers) -> Integers:
+def _pool_taps(node: MaxPool | SumPool, image: Integers, outside: int) -> list[Integers]:
+    """For each element of the window: its value at every output position, [B, H, W, C]."""
     batch, height, width, channels = image.shape
     pad = node.padding
     rows, columns, _ = node.shape
-    span = (rows - 1) * node.stride + node.kernel, (columns - 1) * node.stride + node.kernel
-    lowest = np.iinfo(np.int64).min
+    kernel = node.window
+    span = (rows - 1) * node.stride + kernel[0], (columns - 1) * node.stride + kernel[1]
     shape = (batch, max(span[0], height + pad), max(span[1], width + pad), channels)
-    padded = np.full(shape, lowest, np.int64)
+    padded = np.full(shape, outside, np.int64)
     padded[:, pad : pad + height, pad : pad + width] = image
-    taps = [
+    return [
         padded[:, i : i + rows * node.stride : node.stride, j : j + columns * node.stride : node.stride][
             :, :rows, :columns
         ]
-        for i in range(node.kernel)
-        for j in range(node.kernel)
+        for i in range(kernel[0])
+        for j in range(kernel[1])
     ]
-    highest: Integers = np.maximum.reduce(taps)
-    return highest

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from dtss.compiler.frontend.builder import GraphBuilder
-from dtss.compiler.graph.ir import Convolution, FloatNeuron, Graph, Linear, MaxPool
+from dtss.compiler.graph.ir import Convolution, FloatNeuron, Graph, Integrator, Linear, MaxPool, SumPool
 from dtss.compiler.schedule.format import Preprocess
 from dtss.compiler.schedule.hardware import Array, Hardware, Memory, Widths
 
@@ -61,11 +61,39 @@ class _Drawer:
         return self.random.normal(0.1, 0.4, outputs) if self.draw(st.booleans()) else None
 
     def convolution(self, source: str) -> str:
-        kernel, stride = self.draw(st.sampled_from([(1, 1), (3, 1), (3, 2)]))
+        kernel, stride, padding = self.draw(
+            st.sampled_from([((1, 1), 1, 0), ((3, 3), 1, 1), ((3, 3), 2, 1), ((2, 3), 1, 1), ((1, 2), 1, 1)])
+        )
         inputs = self.builder.shape(source)[2]
-        weight = self.random.normal(0.1, 1.5 / np.sqrt(inputs * kernel**2), (self.channels, kernel, kernel, inputs))
-        op = Convolution(weight, self.bias(self.channels), stride, kernel // 2)
+        deviation = 1.5 / np.sqrt(inputs * kernel[0] * kernel[1])
+        weight = self.random.normal(0.1, deviation, (self.channels, *kernel, inputs))
+        op = Convolution(weight, self.bias(self.channels), stride, padding)
         return self.builder.convolution(self.name("conv"), source, op)
+
+    def pool(self, source: str) -> str:
+        """The largest or the sum of each window, of spikes or of currents."""
+        if self.draw(st.booleans()):
+            return self.builder.max_pool(self.name("max_pool"), source, MaxPool(3, 2, 1))
+        kernel, stride, padding = self.draw(
+            st.sampled_from([((2, 2), 1, 1), ((3, 3), 2, 1), ((1, 2), 2, 1), ((3, 1), 1, 1)])
+        )
+        return self.builder.sum_pool(self.name("sum_pool"), source, SumPool(kernel, stride, padding))
+
+    def integrator(self, current: str) -> str:
+        leak = self.draw(st.sampled_from([0.0, 0.5, 0.9, 1.0]))
+        return self.builder.integrator(self.name("integrator"), current, Integrator(leak))
+
+    def head(self, source: str) -> str:
+        """Three logits: of the token sum, of the flattened image (a kernel as large as it), or spikes."""
+        kind = self.draw(st.sampled_from(["sum", "flatten", "spikes"]))
+        if kind == "sum":
+            return self.linear(self.builder.token_sum(self.name("sum"), source), outputs=3)
+        height, width, channels = self.builder.shape(source)
+        weight = self.random.normal(0.1, 1.5 / np.sqrt(height * width * channels), (3, height, width, channels))
+        current = self.builder.convolution(self.name("flat"), source, Convolution(weight, self.bias(3), 1, 0))
+        if kind == "spikes":
+            return self.lif(current)
+        return self.integrator(current) if self.draw(st.booleans()) else current
 
     def linear(self, source: str, outputs: int | None = None) -> str:
         inputs, outputs = self.builder.shape(source)[2], outputs or self.channels
@@ -86,7 +114,8 @@ class _Drawer:
 
     def current_block(self, current: str) -> str:
         """Membrane residual: LIF, product, and the currents added."""
-        branch = self.linear(self.attention(self.lif(current)) if self.draw(st.booleans()) else self.lif(current))
+        inner = self.lif(self.integrator(current) if self.draw(st.booleans()) else current)
+        branch = self.linear(self.attention(inner) if self.draw(st.booleans()) else inner)
         return self.builder.add(self.name("add"), current, branch)
 
 
@@ -97,7 +126,9 @@ def graphs(draw: st.DrawFn, largest_steps: int = 4) -> Graph:
     build = drawer.builder
     current = drawer.convolution(build.image(draw(st.integers(2, 4)), draw(st.integers(2, 4)), 2))
     if draw(st.booleans()):
-        current = build.max_pool(drawer.name("pool"), current, MaxPool(3, 2, 1))
+        current = drawer.pool(current)
+    if draw(st.booleans()):
+        current = drawer.integrator(current)
     if draw(st.booleans()):
         current = drawer.linear(drawer.lif(current))
         for _ in range(draw(st.integers(0, 2))):
@@ -106,11 +137,10 @@ def graphs(draw: st.DrawFn, largest_steps: int = 4) -> Graph:
     else:
         value = drawer.lif(current)
         if draw(st.booleans()):
-            value = build.max_pool(drawer.name("pool"), value, MaxPool(3, 2, 1))
+            value = drawer.pool(value)
         for _ in range(draw(st.integers(0, 2))):
             value = drawer.spike_block(value)
-    pooled = build.token_sum(drawer.name("sum"), value)
-    return build.finish(drawer.linear(pooled, outputs=3), ("a", "b", "c"))
+    return build.finish(drawer.head(value), ("a", "b", "c"))
 
 
 def random_pixels(graph: Graph, seed: int, batch: int = 2) -> np.ndarray:

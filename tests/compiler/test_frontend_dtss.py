@@ -12,8 +12,8 @@ from torch import Tensor
 
 from dtss.compiler.frontend.dtss import graph_of
 from dtss.compiler.frontend.source import Source
-from dtss.compiler.graph.float_module import FloatModule, Values
-from dtss.compiler.graph.ir import Attention, Convolution, Graph, Lif, Linear, MaxPool, Node
+from dtss.compiler.graph.float_module import FloatModule
+from dtss.compiler.graph.ir import Attention, Convolution, Graph, Lif, Linear, MaxPool
 from dtss.compiler.pipeline import Compiled
 from dtss.compiler.schedule.interpret import Execution
 from dtss.models.checkpoint import Checkpoint, load
@@ -21,20 +21,9 @@ from dtss.models.data import LabelledImages, Preprocess
 from dtss.models.neurons import NEURON_FAMILIES, NeuronSpec
 from dtss.models.spikformer import CONFIGS, Residual, Spikformer, SpikformerConfig, record_spikes
 from dtss.models.time_step_mask import TimeStepMask
+from tests.compiler.recording import RecordingModule
 
 MASKS = ((1, 1, 1), (1, 0, 0), (1, 1, 0), (0, 1, 1), (1, 0, 1), (0, 0, 1))
-
-
-class RecordingModule(FloatModule):
-    """FloatModule that keeps what each LIF emits."""
-
-    def __init__(self, graph: Graph) -> None:
-        super().__init__(graph)
-        self.spikes: dict[str, dict[int, Tensor]] = {}
-
-    def _run_lif(self, node: Node, lif: Lif, values: Values) -> None:
-        super()._run_lif(node, lif, values)
-        self.spikes[node.name] = {step: values[node.name, step] for step in node.steps.active}
 
 
 def tokens(spikes: NDArray[np.generic]) -> NDArray[np.generic]:

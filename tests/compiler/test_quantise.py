@@ -71,8 +71,8 @@ def test_leak_is_a_shift_where_it_can_be(leak: float, integer: Leak) -> None:
     assert integer_leak(leak) == integer
 
 
-def one_neuron(neuron: FloatNeuron, largest_weight: float = 127.0) -> IntegerNeuron:
-    """The neuron behind one linear layer whose LSB is largest_weight/127/4."""
+def one_neuron(neuron: FloatNeuron, largest_weight: float = 64.0) -> IntegerNeuron:
+    """The neuron behind one linear layer whose LSB is largest_weight/64/4."""
     build = GraphBuilder("one", 2, PIXELS)
     current = build.linear("linear", build.image(1, 1, 1), Linear(np.array([[largest_weight]]), None))
     value = build.lif("lif", current, neuron, "mlp", (1, 1))
@@ -100,7 +100,7 @@ def test_threshold_is_the_smallest_integer_that_fires(
 ) -> None:
     neuron = FloatNeuron(0.5, gain, threshold, ">" if comparison == ">" else ">=", "hard", 0.0, 0.0)
     found = int(one_neuron(neuron, weight).threshold[0])
-    unit = Fraction(gain) * Fraction(weight / 127 / 4)
+    unit = Fraction(gain) * Fraction(weight) / 64 / 4
 
     def fires(potential: int) -> bool:
         exact = potential * unit

@@ -174,6 +174,17 @@ def drop(field: str) -> Edit:
     return change
 
 
+def integrate(**steps: list[int]) -> Edit:
+    """Adds an integrator of the logits."""
+
+    def change(document: Document) -> None:
+        head = next(node for node in document["nodes"] if node["name"] == "head")
+        late = {"kind": "integrator", "name": "late", "inputs": ["head"], "leak": {"kind": "shift", "shift": 1}}
+        document["nodes"].append(late | {key: head[key] for key in ("shape", "value")} | {"steps": steps})
+
+    return change
+
+
 def swap(first: int, second: int) -> Edit:
     def change(document: Document) -> None:
         nodes = document["nodes"]
@@ -430,6 +441,23 @@ VIOLATIONS: list[tuple[str, Edit, str]] = [
         "_tilings",
         lambda document: [put(f"stem.{x}", "outer")(document) for x in ("conv/tiling.time_order", "lif/time_order")],
         "stem.conv.tiling.time_order: is outer, yet steps are reused; run it innermost",
+    ),
+    (
+        "_integrators",
+        integrate(active=[1, 2, 3], dead=[0]),
+        "late.steps.active: found (1, 2, 3); zero up to the first active step, then no gap: the state is needed at "
+        "every step",
+    ),
+    (
+        "_integrators",
+        integrate(active=[0, 2], zero=[1, 3]),
+        "late.steps.active: found (0, 2); zero up to the first active step, then no gap: the state is needed at every "
+        "step",
+    ),
+    (
+        "_integrators",
+        integrate(active=[0, 1], reused=[2, 3]),
+        "late.steps: has reused or bias-only steps; an integrator computes every step",
     ),
     (
         "check_hardware",

@@ -20,11 +20,13 @@ from dtss.compiler.schedule.format import (
     AttentionProduct,
     Convolution,
     Image,
+    Integrator,
     Lif,
     Linear,
     MaxPool,
     Product,
     Schedule,
+    SumPool,
     TokenSum,
 )
 from dtss.compiler.schedule.interpret import Execution, Tensors, value_at
@@ -67,11 +69,13 @@ class SlowMachine:
                 self.run_stored_current(node)
             case Image():
                 self.write(node, 1)
+            case Integrator():
+                self.run_integrator(node)
             case Add():
                 self.run_elementwise(node, [[position] for position in range(node.positions)])
             case TokenSum():
                 self.run_elementwise(node, [list(range(self.schedule.node(node.inputs[0]).positions))])
-            case MaxPool():
+            case MaxPool() | SumPool():
                 self.run_elementwise(node, list(self.pool_taps(node)))
         return self.events
 
@@ -266,9 +270,19 @@ class SlowMachine:
             self.events["current_row_reads"] += step in source.steps.available
             self.update_row(node.name, step, len(channels))
 
+    def run_integrator(self, node: Integrator) -> None:
+        source = self.schedule.node(node.inputs[0])
+        tiles = cut(tuple(range(node.shape[2])), self.array.columns)
+        for channels, _, step in itertools.product(tiles, range(node.positions), node.steps.active):
+            self.events["cycles"] += 1
+            self.events["walk_cycles"] += 1
+            self.events["current_row_reads"] += step in source.steps.available
+            self.events["current_row_writes"] += 1
+            self.events["lif_updates"] += len(channels)
+
     # Elementwise
 
-    def run_elementwise(self, node: Add | MaxPool | TokenSum, taps: list[list[int]]) -> None:
+    def run_elementwise(self, node: Add | MaxPool | SumPool | TokenSum, taps: list[list[int]]) -> None:
         for step, name in itertools.product(node.steps.active, node.inputs):
             source = self.schedule.node(name)
             if step in source.steps.zero:
@@ -293,11 +307,12 @@ class SlowMachine:
             if event == "spike_word":
                 self.events["zero_checks"] += node.shape[2] * max(1, node.value.high.bit_length())
 
-    def pool_taps(self, node: MaxPool) -> Iterator[list[int]]:
+    def pool_taps(self, node: MaxPool | SumPool) -> Iterator[list[int]]:
         height, width, _ = self.schedule.node(node.inputs[0]).shape
+        rows, columns = node.kernel if isinstance(node, SumPool) else (node.kernel, node.kernel)
         for row, column in itertools.product(range(node.shape[0]), range(node.shape[1])):
             first = row * node.stride - node.padding, column * node.stride - node.padding
-            window = itertools.product(range(first[0], first[0] + node.kernel), range(first[1], first[1] + node.kernel))
+            window = itertools.product(range(first[0], first[0] + rows), range(first[1], first[1] + columns))
             yield [y * width + x for y, x in window if 0 <= y < height and 0 <= x < width]
 
 
