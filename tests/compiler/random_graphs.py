@@ -107,8 +107,13 @@ class _Drawer:
         return self.lif(self.builder.attention(self.name("attention"), query, key, value, heads, scale))
 
     def spike_block(self, spikes: str) -> str:
-        """One more stage on spikes or counts: attention or linear, with or without a residual."""
-        branch = self.attention(spikes) if self.draw(st.booleans()) else self.lif(self.linear(spikes))
+        """One more stage on spikes or counts: attention, linear or with a synapse's memory; maybe with a residual."""
+        kind = self.draw(st.sampled_from(["attention", "linear", "integrator"]))
+        if kind == "attention":
+            branch = self.attention(spikes)
+        else:
+            current = self.linear(spikes)
+            branch = self.lif(self.integrator(current) if kind == "integrator" else current)
         same = self.builder.shape(branch) == self.builder.shape(spikes)
         return self.builder.add(self.name("add"), spikes, branch) if same and self.draw(st.booleans()) else branch
 

@@ -445,14 +445,18 @@ VIOLATIONS: list[tuple[str, Edit, str]] = [
     (
         "_integrators",
         integrate(active=[1, 2, 3], dead=[0]),
-        "late.steps.active: found (1, 2, 3); zero up to the first active step, then no gap: the state is needed at "
-        "every step",
+        (
+            "late.steps.active: found (1, 2, 3); zero up to the first active step, then no gap: the state is needed at "
+            "every step"
+        ),
     ),
     (
         "_integrators",
         integrate(active=[0, 2], zero=[1, 3]),
-        "late.steps.active: found (0, 2); zero up to the first active step, then no gap: the state is needed at every "
-        "step",
+        (
+            "late.steps.active: found (0, 2); zero up to the first active step, then no gap: the state is needed at "
+            "every step"
+        ),
     ),
     (
         "_integrators",
