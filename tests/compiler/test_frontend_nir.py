@@ -6,6 +6,7 @@ import contextlib
 import io as streams
 import itertools
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -727,3 +728,16 @@ def test_calibration_and_check_run_on_given_images(tmp_path: Path, capsys: Captu
     answer = json.loads(capsys.readouterr().out)
     assert answer["stored_images"] == 4
     assert answer["check"]["images"] == 4
+
+
+def test_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nir.write(tmp_path / "net.nir", small())
+    for name in ("nir", "nir_file"):
+        monkeypatch.delitem(sys.modules, f"dtss.compiler.frontend.{name}", raising=False)
+        monkeypatch.delattr(f"dtss.compiler.frontend.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "nir", None)
+    code, message = refused(tmp_path / "net.nir", "--time-steps", "4")
+    assert (code, message) == (
+        EXIT_BAD_INPUT,
+        "dtss-compile: error: net.nir: reading NIR needs the package nir; install it with: pip install 'dtss[nir]'\n",
+    )
