@@ -5,6 +5,7 @@ The simulator is run as the command dtss-sim and its files are read, since nothi
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -67,6 +68,27 @@ class Ablation:
     def agrees(self) -> bool:
         return all(row.same_integers is not False for row in self.rows)
 
+    def as_records(self) -> list[dict[str, object]]:
+        """For --json."""
+        return [dataclasses.asdict(row) for row in self.rows]
+
+    def as_text(self) -> str:
+        """A table; in brackets the change against all passes."""
+        header = ("", "cycles", f"energy, {self.tech}", "accumulates", *ACCESSES, "integers")
+        cells = [header, *(tuple(_cells(row, self.rows[0])) for row in self.rows)]
+        widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+        lines = [
+            "  ".join(
+                [
+                    line[0].ljust(widths[0]),
+                    *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+                ]
+            )
+            for line in cells
+        ]
+        refused = [f"{row.name}: {row.refused}" for row in self.rows if row.refused]
+        return "\n".join([f"for an image, mean of {self.images}", *(line.rstrip() for line in lines), *refused])
+
 
 def ablate(graph: Graph, target: Target, samples: Mapping[str, np.ndarray], tech: str, limit: int) -> Ablation:
     """All passes, each optional one switched off, and all of them, on the first `limit` of the samples."""
@@ -115,41 +137,11 @@ def _simulated(
 
 
 def _run_simulator(arguments: list[str]) -> None:
-    program = "from dtss.hwsim.cli import main; import sys; sys.exit(main())"
-    answer = subprocess.run(
-        [sys.executable, "-c", program, *arguments, "--quiet"], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-P", "-m", "dtss.hwsim.cli", *arguments, "--quiet"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
         found = answer.stderr.strip().removeprefix("dtss-sim: error: ") or f"exit code {answer.returncode}"
         raise BadInputError("--ablation: dtss-sim", found, "simulate the schedule by itself to see more")
-
-
-def as_records(ablation: Ablation) -> list[dict[str, object]]:
-    """For --json."""
-    return [
-        {
-            "switched_off": list(row.switched_off), "cycles": row.cycles, "energy_pj": row.energy_pj,
-            "accumulates": row.accumulates, "accesses": None if row.accesses is None else dict(row.accesses),
-            "same_integers": row.same_integers, "refused": row.refused,
-        }
-        for row in ablation.rows
-    ]  # fmt: skip
-
-
-def as_text(ablation: Ablation) -> str:
-    """A table; in brackets the change against all passes."""
-    rows = ablation.rows
-    header = ("", "cycles", f"energy, {ablation.tech}", "accumulates", *ACCESSES, "integers")
-    cells = [header, *(tuple(_cells(row, rows[0])) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
-    lines = [
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        )
-        for line in cells
-    ]
-    refused = [f"{row.name}: {row.refused}" for row in rows if row.refused]
-    return "\n".join([f"for an image, mean of {ablation.images}", *(line.rstrip() for line in lines), *refused])
 
 
 def _cells(row: AblationRow, whole: AblationRow) -> Iterator[str]:

@@ -19,6 +19,7 @@ from dtss.compiler.graph.float_module import FloatModule
 from dtss.compiler.graph.ir import Graph
 from dtss.compiler.pipeline import Compiled
 from dtss.compiler.schedule.errors import BadInputError, CheckFailedError
+from dtss.compiler.schedule.images import network_inputs
 from dtss.compiler.schedule.interpret import interpret
 
 TOLERANCE = 1e-6  # of the largest logit; measured: 1e-14 at most
@@ -110,13 +111,11 @@ def _float_run(graph: Graph) -> Callable[[NDArray[np.uint8]], tuple[NDArray[np.f
         spikes.setdefault(lif, {})[step] = emitted[0].permute(1, 2, 0).numpy() > 0
 
     module = FloatModule(graph, np.float64, watch)
-    preprocess = graph.preprocess
 
     def run(image: NDArray[np.uint8]) -> tuple[NDArray[np.float64], Spikes]:
         spikes.clear()
-        inputs = (image * preprocess.pixel_scale - np.array(preprocess.mean)) / np.array(preprocess.std)
         with torch.inference_mode():
-            logits, _ = module(torch.from_numpy(inputs.transpose(2, 0, 1)[None]))
+            logits, _ = module(torch.from_numpy(network_inputs(graph.preprocess, image[None])))
         return logits[0].numpy(), {name: dict(by_step) for name, by_step in spikes.items()}
 
     return run

@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
                          help="also compile with each optional pass off, simulate, and compare")  # fmt: skip
     command.add_argument("--tech", default="45nm", metavar="NAME|FILE",
                          help="the energies of --ablation, as in dtss-sim (default: %(default)s)")  # fmt: skip
-    command.add_argument("--limit", type=int, default=16, metavar="N",
+    command.add_argument("--limit", type=_positive, default=16, metavar="N",
                          help="images that --ablation simulates (default: %(default)s)")  # fmt: skip
     command.add_argument("--dump", type=Path, metavar="DIR", help="write the graph after each pass")
     command.add_argument("--onnx", type=Path, metavar="FILE", help="write the float network with frozen masks as ONNX")
@@ -229,8 +229,6 @@ def _export(source: Source, target: Target, path: Path) -> None:
 def _ablation(options: argparse.Namespace, source: Source, target: Target) -> Ablation:
     from dtss.compiler.ablation import ablate
 
-    if options.limit < 1:
-        raise BadInputError("--limit", f"is {options.limit}", "give 1 or more images")
     return ablate(source.graph, target, source.sample_tensors(), options.tech, options.limit)
 
 
@@ -262,19 +260,18 @@ def _report(
     comparison: Comparison | None,
     ablation: Ablation | None,
 ) -> None:
-    from dtss.compiler.ablation import as_records, as_text
     from dtss.compiler.explain import explain
 
     if options.json:
         found = summary(options, source, schedule, comparison)
-        found |= {} if ablation is None else {"ablation": as_records(ablation)}
+        found |= {} if ablation is None else {"ablation": ablation.as_records()}
         print(json.dumps(found, indent=2, sort_keys=True))
     elif not options.quiet:
         if options.explain:
             print(explain(schedule))
         print(summary_text(options, source, schedule, comparison))
         if ablation is not None:
-            print(f"\n{as_text(ablation)}")
+            print(f"\n{ablation.as_text()}")
 
 
 def summary(

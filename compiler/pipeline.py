@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from dtss.compiler.emit import emit_schedule, tensors_of
+from dtss.compiler.emit import NO_REFERENCE, emit_schedule, tensors_of
 from dtss.compiler.graph.ir import Graph
 from dtss.compiler.memory_plan import plan_memory
 from dtss.compiler.passes.assign_tiles import AssignTiles
@@ -67,7 +67,7 @@ def compile_graph(
     disabled: frozenset[str] = frozenset(),
     observe: Observer = lambda name, graph: None,
     passes: tuple[Pass, ...] = PIPELINE,
-    reference: FloatReference = FloatReference(trained_accuracy=None, sample_accuracy=None),  # noqa: B008 - frozen
+    reference: FloatReference = NO_REFERENCE,
 ) -> Compiled:
     """Run the passes and emit. The result's side-car is bound when it is saved."""
     graph = run_passes(graph, passes, target, disabled, observe)

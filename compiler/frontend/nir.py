@@ -24,6 +24,7 @@ from dtss.compiler.graph.float_module import FloatModule
 from dtss.compiler.graph.ir import FloatNeuron, Graph
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.format import Preprocess
+from dtss.compiler.schedule.images import network_inputs
 
 Comparison = Literal[">", ">="]
 
@@ -46,10 +47,9 @@ def read_graph(
 
 def logits(graph: Graph, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Mean logits [B, K] in doubles. A NIR graph has no framework of its own, so its equations stand for it."""
-    preprocess = graph.preprocess
-    inputs = (pixels * preprocess.pixel_scale - np.array(preprocess.mean)) / np.array(preprocess.std)
+    inputs = torch.from_numpy(network_inputs(graph.preprocess, pixels))
     with torch.inference_mode():
-        mean, _ = FloatModule(graph, np.float64)(torch.from_numpy(inputs.transpose(0, 3, 1, 2)))
+        mean, _ = FloatModule(graph, np.float64)(inputs)
     found: NDArray[np.float64] = mean.numpy()
     return found.reshape(len(pixels), len(graph.classes))
 

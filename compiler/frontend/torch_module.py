@@ -29,6 +29,7 @@ from dtss.compiler.schedule.check import LARGEST_TIME_STEPS
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.format import FloatReference, Preprocess, TimeOrder
 from dtss.compiler.schedule.hardware import load_hardware
+from dtss.compiler.schedule.images import network_inputs
 
 TOLERANCE = 1e-6
 
@@ -193,10 +194,8 @@ def _samples(
     if images is None:
         return {}
     _refuse_other_images("images", images, read.graph)
-    preprocess = read.graph.preprocess
-    inputs = (images * preprocess.pixel_scale - np.array(preprocess.mean)) / np.array(preprocess.std)
-    channels_first = torch.from_numpy(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2))).float()
-    logits = read.runner.mean_logits(module, channels_first).float().numpy()
+    inputs = np.ascontiguousarray(network_inputs(read.graph.preprocess, images))
+    logits = read.runner.mean_logits(module, torch.from_numpy(inputs).float()).float().numpy()
     samples: dict[str, np.ndarray] = {io.IMAGES: images, io.FLOAT_LOGITS: logits}
     if labels is not None:
         if labels.shape != (len(images),):

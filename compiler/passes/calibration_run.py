@@ -14,8 +14,7 @@ from torch.nn import functional
 
 from dtss.compiler.graph.float_module import FloatModule, Values
 from dtss.compiler.graph.ir import Convolution, Graph, Linear, Node
-
-Matrix = NDArray[np.float64]
+from dtss.compiler.passes.rounding import Matrix
 
 IMAGES_AT_ONCE = 16  # whose windows lie in memory together
 

@@ -90,6 +90,14 @@ def _pixels_of_input(preprocess: Preprocess, inputs: NDArray[Any]) -> tuple[Pixe
     return np.ascontiguousarray(pixels).astype(_pixel_type(preprocess)), clipped
 
 
+def network_inputs(preprocess: Preprocess, pixels: NDArray[Any]) -> NDArray[np.float64]:
+    """x = (p·pixel_scale − mean) / std in doubles: pixels [B, H, W, C] → [B, C, H, W]."""
+    inputs: NDArray[np.float64] = (pixels * preprocess.pixel_scale - np.array(preprocess.mean)) / np.array(
+        preprocess.std
+    )
+    return inputs.transpose(0, 3, 1, 2)
+
+
 def _pixel_type(preprocess: Preprocess) -> type[np.unsignedinteger[Any]]:
     return np.uint8 if preprocess.pixel_max <= np.iinfo(np.uint8).max else np.uint32
 
