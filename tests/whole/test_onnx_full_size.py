@@ -132,7 +132,9 @@ def live_products(steps: Mapping[str, int]) -> dict[str, int]:
 
     A product is needed at a step if its input can be other than zero there and what reads its LIF still wants it; all
     masks are prefixes, so both are a number of first steps. Residuals are wanted at every step. The image is the same
-    at every step, and so the first convolution runs once.
+    at every step, and so the first convolution runs once. No norm stands between the attention product and its LIF,
+    and this neuron does not fire on its remains alone (leak ½, reset to 0): it is silent where the product is zero.
+    Where the residual is zero, the head gives its bias without a product.
     """
     convolutions = 0
     stem = [steps[f"stem.{index}.lif"] for index in range(len(CONFIG.stem_channels))]
@@ -144,9 +146,8 @@ def live_products(steps: Mapping[str, int]) -> dict[str, int]:
     attention = 0
     for block in (f"blocks.{index}" for index in range(CONFIG.depth)):
         q, k, v, attended, projected = (steps[f"{block}.attn.{name}lif"] for name in ("q.", "k.", "v.", "", "proj."))
-        read = min(attended, projected)
-        product = min(q, k, v, live, read)
-        convolutions += 3 * product + read
+        product = min(q, k, v, live, attended, projected)
+        convolutions += 3 * product + product
         attention += 2 * product
         live = max(live, projected)
         first, second = (steps[f"{block}.mlp.{name}.lif"] for name in ("fc1", "fc2"))
