@@ -50,10 +50,7 @@ def test_a_linear_layer_by_hand(small: LoadedSchedule) -> None:
 
 
 def test_dram_carries_images_and_logits(small: LoadedSchedule) -> None:
-    """In bursts of 128 bits: the image's 6 values of 4 bits; 2 logits of 3 bits at each of two steps; two weight blocks,
-
-    of 2 · (3 · 8 + 48) = 144 bits and of 2 · (2 · 8 + 24) = 80.
-    """
+    """In bursts of 128 bits: 6 pixels of 4 bits; 2 logits of 3 at two steps; weight blocks of 144 and of 80 bits."""
     result = run_small(small)
     assert node(result, "image").energy_pj.dram[0] == pytest.approx(128 * TABLE.dram.pj)
     assert node(result, "head").energy_pj.dram[0] == pytest.approx(256 * TABLE.dram.pj)
