@@ -13,6 +13,8 @@ from dtss.compiler.schedule.command import positive, run_command
 from dtss.compiler.schedule.errors import EXIT_OK
 
 if TYPE_CHECKING:
+    from dtss.compiler.schedule.io import LoadedSchedule
+    from dtss.hwsim.compare import Comparison
     from dtss.hwsim.simulate import Progress, Result
 
 
@@ -38,12 +40,35 @@ def _parser() -> argparse.ArgumentParser:
         help=".npy or .npz: uint8 pixels [B,H,W,C] or float network inputs [B,C,H,W]; default: those in the schedule",
     )  # fmt: skip
     parser.add_argument("--limit", type=positive, metavar="N", help="simulate the first N images only")
+    parser.add_argument(
+        "--compare", action="store_true",
+        help="set it beside itself without masks and beside ANNs on the same machine, and say where they break even",
+    )  # fmt: skip
+    parser.add_argument(
+        "--plain", type=Path, metavar="SCHEDULE",
+        help="with --compare: the network without masks, compiled; default: this one, extended to all steps",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ann-zeros", type=_share, default=0.5, metavar="SHARE",
+        help="with --compare: zeros among the values of one int8 ANN, 0 to 1; default: 0.5",
+    )  # fmt: skip
     parser.add_argument("--json", metavar="FILE|-", help="write the result as JSON; - is standard output")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as one self-contained page")
     parser.add_argument("--outputs", type=Path, metavar="FILE.npz", help="write logits and spike counts")
     parser.add_argument("--quiet", action="store_true", help="print no table and no progress")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
     return parser
+
+
+def _share(text: str) -> float:
+    """A number from 0 to 1, as an argparse type."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return share
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -60,44 +85,69 @@ def _run(options: argparse.Namespace) -> int:
         _warn(f"{samples.source}: {samples.clipped_values} input values lie outside pixels 0 … {highest}; clipped")
     with _progress(options.quiet) as progress:
         result = simulate(loaded, samples, technology, progress)
-    _write(options, result)
+        comparison = _comparison(options, loaded, result, progress)
+    _write(options, result, comparison)
     return EXIT_OK
 
 
-def _write(options: argparse.Namespace, result: Result) -> None:
+def _comparison(
+    options: argparse.Namespace, loaded: LoadedSchedule, result: Result, progress: Progress
+) -> Comparison | None:
+    """With --compare, on the same images for --plain."""
+    if not options.compare:
+        return None
+    from dtss.compiler.schedule.io import load
+    from dtss.hwsim.compare import compare
+    from dtss.hwsim.images import load_samples
+    from dtss.hwsim.simulate import simulate
+
+    plain = None
+    if options.plain is not None:
+        other = load(options.plain)
+        samples = load_samples(other, str(options.plain), options.images, options.limit)
+        plain = simulate(other, samples, result.technology, progress)
+    return compare(result, loaded.tensors, plain, options.ann_zeros)
+
+
+def _write(options: argparse.Namespace, result: Result, comparison: Comparison | None) -> None:
     """Every file first, then what goes to standard output."""
     from dtss.compiler.schedule.io import write_together
 
-    write_together(dict(_files(options, result)))
+    write_together(dict(_files(options, result, comparison)))
     if options.json == "-":
         from dtss.hwsim.report.result_json import encode
 
-        sys.stdout.write(encode(result).decode())
+        sys.stdout.write(encode(result, comparison).decode())
     elif not options.quiet:
-        _print_table(result)
+        _print_table(result, comparison)
 
 
-def _files(options: argparse.Namespace, result: Result) -> Iterator[tuple[Path, bytes]]:
+def _files(options: argparse.Namespace, result: Result, comparison: Comparison | None) -> Iterator[tuple[Path, bytes]]:
     if options.json not in (None, "-"):
         from dtss.hwsim.report.result_json import encode
 
-        yield Path(options.json), encode(result)
+        yield Path(options.json), encode(result, comparison)
     if options.html is not None:
         from dtss.hwsim.report.html import page
 
-        yield options.html, page(result)
+        yield options.html, page(result, comparison)
     if options.outputs is not None:
         from dtss.hwsim.report.outputs import outputs_npz
 
         yield options.outputs, outputs_npz(result)
 
 
-def _print_table(result: Result) -> None:
+def _print_table(result: Result, comparison: Comparison | None) -> None:
     from rich.console import Console
 
     from dtss.hwsim.report.text import WIDTH_OF_A_FILE, print_result
 
-    print_result(result, Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE))
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+    print_result(result, console)
+    if comparison is not None:
+        from dtss.hwsim.report.comparison_text import print_comparison
+
+        print_comparison(result, comparison, console)
 
 
 def _warn(message: str) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.io import LoadedSchedule
-from dtss.hwsim.energy import EnergyByKind
+from dtss.hwsim.energy import EnergyByKind, EnergySums
 from dtss.hwsim.images import load_samples
 from dtss.hwsim.report import result_json
-from dtss.hwsim.report.result_json import CountSums, EnergySums, encode
+from dtss.hwsim.report.result_json import CountSums, encode
 from dtss.hwsim.simulate import Result, simulate
 from dtss.hwsim.technology import load_technology
 
