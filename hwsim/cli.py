@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,30 @@ from dtss.compiler.schedule.command import positive, run_command
 from dtss.compiler.schedule.errors import EXIT_OK
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from dtss.compiler.schedule.io import LoadedSchedule
     from dtss.hwsim.compare import Comparison
+    from dtss.hwsim.paper_accounting import PaperLayer
     from dtss.hwsim.simulate import Progress, Result
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside the result, where it was asked for."""
+
+    comparison: Comparison | None
+    paper_model: tuple[PaperLayer, ...] | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of dtss-sim."""
-    options = _parser().parse_args(arguments)
-    return run_command("dtss-sim", lambda: _run(options), options.debug)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.schedule is None and not options.paper:
+        parser.error("the following arguments are required: SCHEDULE")
+    run = _run_paper if options.paper else _run
+    return run_command("dtss-sim", lambda: run(options), options.debug)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,7 +47,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 done, 2 wrong usage, 3 bad input file or no place to write, "
         "4 too little memory, 70 bug in this tool",
     )
-    parser.add_argument("schedule", type=Path, metavar="SCHEDULE", help="schedule.json, written by dtss-compile")
+    parser.add_argument(
+        "schedule", type=Path, nargs="?", metavar="SCHEDULE", help="schedule.json, written by dtss-compile"
+    )
+    parser.add_argument(
+        "--paper", action="store_true",
+        help="instead of simulating: published figures beside what their own accounting gives, cell by cell",
+    )  # fmt: skip
+    parser.add_argument(
+        "--model", choices=("machine", "paper"), default="machine",
+        help="paper: also the energy as the DTSS paper counts it, beside the machine's own",
+    )  # fmt: skip
     parser.add_argument(
         "--tech", default="45nm", metavar="NAME|FILE", help="energies: 45nm (default), 28nm, or your own TOML table"
     )
@@ -60,6 +86,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _run_paper(options: argparse.Namespace) -> int:
+    """The checks against published figures; they need no schedule."""
+    from dtss.hwsim.paper import checks
+    from dtss.hwsim.report.paper_report import encode, print_checks
+
+    found = checks()
+    if options.json not in (None, "-"):
+        from dtss.compiler.schedule.io import write_together
+
+        write_together({Path(options.json): encode(found)})
+    if options.json == "-":
+        sys.stdout.write(encode(found).decode())
+    elif not options.quiet:
+        print_checks(found, _console())
+    return EXIT_OK
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    from dtss.hwsim.report.text import WIDTH_OF_A_FILE
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+
+
 def _share(text: str) -> float:
     """A number from 0 to 1, as an argparse type."""
     try:
@@ -85,69 +136,72 @@ def _run(options: argparse.Namespace) -> int:
         _warn(f"{samples.source}: {samples.clipped_values} input values lie outside pixels 0 … {highest}; clipped")
     with _progress(options.quiet) as progress:
         result = simulate(loaded, samples, technology, progress)
-        comparison = _comparison(options, loaded, result, progress)
-    _write(options, result, comparison)
+        beside = _beside(options, loaded, result, progress)
+    _write(options, result, beside)
     return EXIT_OK
 
 
-def _comparison(
-    options: argparse.Namespace, loaded: LoadedSchedule, result: Result, progress: Progress
-) -> Comparison | None:
-    """With --compare, on the same images for --plain."""
-    if not options.compare:
-        return None
-    from dtss.compiler.schedule.io import load
+def _beside(options: argparse.Namespace, loaded: LoadedSchedule, result: Result, progress: Progress) -> Beside:
+    """What --compare and --model ask for; with --plain its run on the same images."""
     from dtss.hwsim.compare import compare
-    from dtss.hwsim.images import load_samples
-    from dtss.hwsim.simulate import simulate
+    from dtss.hwsim.paper_accounting import paper_layers
 
     plain = None
-    if options.plain is not None:
+    if options.compare and options.plain is not None:
+        from dtss.compiler.schedule.io import load
+        from dtss.hwsim.images import load_samples
+        from dtss.hwsim.simulate import simulate
+
         other = load(options.plain)
         samples = load_samples(other, str(options.plain), options.images, options.limit)
         plain = simulate(other, samples, result.technology, progress)
-    return compare(result, loaded.tensors, plain, options.ann_zeros)
+    return Beside(
+        comparison=compare(result, loaded.tensors, plain, options.ann_zeros) if options.compare else None,
+        paper_model=paper_layers(result, loaded.tensors) if options.model == "paper" else None,
+    )
 
 
-def _write(options: argparse.Namespace, result: Result, comparison: Comparison | None) -> None:
+def _write(options: argparse.Namespace, result: Result, beside: Beside) -> None:
     """Every file first, then what goes to standard output."""
     from dtss.compiler.schedule.io import write_together
 
-    write_together(dict(_files(options, result, comparison)))
+    write_together(dict(_files(options, result, beside)))
     if options.json == "-":
         from dtss.hwsim.report.result_json import encode
 
-        sys.stdout.write(encode(result, comparison).decode())
+        sys.stdout.write(encode(result, beside.comparison, beside.paper_model).decode())
     elif not options.quiet:
-        _print_table(result, comparison)
+        _print_table(result, beside)
 
 
-def _files(options: argparse.Namespace, result: Result, comparison: Comparison | None) -> Iterator[tuple[Path, bytes]]:
+def _files(options: argparse.Namespace, result: Result, beside: Beside) -> Iterator[tuple[Path, bytes]]:
     if options.json not in (None, "-"):
         from dtss.hwsim.report.result_json import encode
 
-        yield Path(options.json), encode(result, comparison)
+        yield Path(options.json), encode(result, beside.comparison, beside.paper_model)
     if options.html is not None:
         from dtss.hwsim.report.html import page
 
-        yield options.html, page(result, comparison)
+        yield options.html, page(result, beside.comparison)
     if options.outputs is not None:
         from dtss.hwsim.report.outputs import outputs_npz
 
         yield options.outputs, outputs_npz(result)
 
 
-def _print_table(result: Result, comparison: Comparison | None) -> None:
-    from rich.console import Console
+def _print_table(result: Result, beside: Beside) -> None:
+    from dtss.hwsim.report.text import print_result
 
-    from dtss.hwsim.report.text import WIDTH_OF_A_FILE, print_result
-
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+    console = _console()
     print_result(result, console)
-    if comparison is not None:
+    if beside.paper_model is not None:
+        from dtss.hwsim.report.paper_model import print_paper_model
+
+        print_paper_model(beside.paper_model, console)
+    if beside.comparison is not None:
         from dtss.hwsim.report.comparison_text import print_comparison
 
-        print_comparison(result, comparison, console)
+        print_comparison(result, beside.comparison, console)
 
 
 def _warn(message: str) -> None:

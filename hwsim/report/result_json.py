@@ -12,8 +12,10 @@ from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.dram import DramCounts
 from dtss.hwsim.compare import Comparison
 from dtss.hwsim.energy import EnergyByKind, EnergySums, mean_energy
+from dtss.hwsim.paper_accounting import PaperLayer
 from dtss.hwsim.report.comparison_json import ComparisonJson, comparison_json
 from dtss.hwsim.report.layers import State, firing_rate, states
+from dtss.hwsim.report.paper_model import PaperModelJson, paper_model_json
 from dtss.hwsim.report.quantities import spread
 from dtss.hwsim.simulate import NodeResult, Result
 from dtss.hwsim.technology import Technology
@@ -141,7 +143,7 @@ class HardwareJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One simulated batch. comparison: null without --compare."""
+    """One simulated batch. comparison: null without --compare.  paper_model: null without --model paper."""
 
     format: Literal["dtss-result/1"] = FORMAT
     network: str
@@ -155,15 +157,20 @@ class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     layers: tuple[LayerJson, ...]
     per_image: PerImageJson
     comparison: ComparisonJson | None
+    paper_model: PaperModelJson | None
 
 
-def encode(result: Result, comparison: Comparison | None = None) -> bytes:
+def encode(
+    result: Result, comparison: Comparison | None = None, paper_model: tuple[PaperLayer, ...] | None = None
+) -> bytes:
     """The same result gives the same bytes."""
-    document = msgspec.json.encode(result_json(result, comparison), order="sorted")
+    document = msgspec.json.encode(result_json(result, comparison, paper_model), order="sorted")
     return msgspec.json.format(document, indent=2) + b"\n"
 
 
-def result_json(result: Result, comparison: Comparison | None = None) -> ResultJson:
+def result_json(
+    result: Result, comparison: Comparison | None = None, paper_model: tuple[PaperLayer, ...] | None = None
+) -> ResultJson:
     schedule = result.schedule
     array = schedule.hardware.array
     return ResultJson(
@@ -193,6 +200,7 @@ def result_json(result: Result, comparison: Comparison | None = None) -> ResultJ
         layers=tuple(_layer(node, schedule.time_steps) for node in result.nodes),
         per_image=PerImageJson(cycles=tuple(result.cycles.tolist()), energy_pj=tuple(result.energy_pj.tolist())),
         comparison=None if comparison is None else comparison_json(result, comparison),
+        paper_model=None if paper_model is None else paper_model_json(paper_model),
     )
 
 
