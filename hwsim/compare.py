@@ -124,7 +124,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 def forms(time_steps: int, zero_share: float) -> dict[AnnKey, tuple[str, Form]]:
     """The ANNs: label and form. T binary steps tell T + 1 values apart, as ⌈log₂(T + 1)⌉ bits do."""
-    few = math.ceil(math.log2(time_steps + 1))
+    few = max(1, math.ceil(math.log2(time_steps + 1)))
     return {
         "fp32": ("fp32 ANN", Form(value_bits=32, weight_bits=32, floating=True)),
         "int8": ("int8 ANN", Form(value_bits=8, weight_bits=8)),
@@ -136,6 +136,11 @@ def forms(time_steps: int, zero_share: float) -> dict[AnnKey, tuple[str, Form]]:
     }
 
 
+def most_steps(schedule: Schedule) -> int:
+    """Steps at which the layer with the most of them spikes: what is masked everywhere tells no values apart."""
+    return max((len(node.steps.active) for node in schedule.lif_nodes), default=schedule.time_steps)
+
+
 def compare(
     result: Result, tensors: Tensors, plain: Result | None = None, zero_share: float = TYPICAL_ZERO_SHARE
 ) -> Comparison:
@@ -143,7 +148,7 @@ def compare(
     require_ann_entries(result.technology)
     schedule, groups = result.schedule, _groups(result)
     time_steps = schedule.time_steps
-    kinds = forms(time_steps, zero_share)
+    kinds = forms(most_steps(schedule), zero_share)
     anns = {key: ann_costs(schedule, tensors, result.technology, form) for key, (_, form) in kinds.items()}
     one, many = (plain_nodes(result, tensors, steps) for steps in (1, max(2, time_steps)))
     whole = one if time_steps == 1 else many
