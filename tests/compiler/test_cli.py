@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dtss.compiler import cli
-from dtss.compiler.ablation import Ablation, AblationRow
+from dtss.compiler.ablation import ACCESSES, Ablation, AblationRow
 from dtss.compiler.cli import OPTIONAL_PASSES, main
 from dtss.compiler.graph.ir import Graph, Linear
 from dtss.compiler.passes.base import Target
@@ -202,7 +202,7 @@ def test_ablation_calibrates_once(work: Path, monkeypatch: pytest.MonkeyPatch, c
 
 def test_only_a_broken_promise_fails_the_ablation() -> None:
     for promised in (True, False):
-        row = AblationRow(("calibrate",), 1.0, 1.0, 1.0, {"weight rows": 1.0}, same_integers=False, promised=promised)
+        row = AblationRow(("x",), 1.0, 1.0, 1.0, dict.fromkeys(ACCESSES, 1.0), same_integers=False, promised=promised)
         found = Ablation((row,), "45nm", 1)
         assert found.agrees == (not promised)
         assert found.as_text().endswith("DIFFER" if promised else "others")
