@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from math import ceil
 from typing import ClassVar
 
-from dtss.compiler.emit import emit_schedule
+import msgspec
+
+from dtss.compiler.emit import emit_schedule, tensors_of
 from dtss.compiler.errors import CompileError
 from dtss.compiler.graph.ir import Graph, Lif, Node, Product
 from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
+from dtss.compiler.passes.weight_blocks import weight_blocks
 from dtss.compiler.schedule.format import Product as ProductNode
 from dtss.compiler.schedule.format import Schedule, Tiling, TimeOrder
 from dtss.compiler.schedule.geometry import group_positions, offsets_per_word, output_columns, reduction_rows
@@ -21,7 +24,10 @@ ORDERS: tuple[TimeOrder, ...] = ("inner", "outer")
 
 @dataclass(frozen=True)
 class AssignTiles(PassBase):
-    """The simple rule: time innermost wherever a position's steps fit the accumulators, strips as long as can be."""
+    """The simple rule: time innermost wherever a position's steps fit the accumulators, strips as long as can be.
+
+    Weights are cut into blocks for the weight memory.
+    """
 
     name: ClassVar[str] = "assign-tiles"
     requires: ClassVar[frozenset[Stage]] = frozenset({Stage.INTEGER, Stage.BOUNDED})
@@ -30,7 +36,8 @@ class AssignTiles(PassBase):
     def run(self, graph: Graph, target: Target) -> Graph:
         graph = with_fused_neurons(graph)
         schedule = emit_schedule(graph, target.hardware)
-        return with_tilings(graph, {name: _simple(schedule, name, target) for name in _products(graph)})
+        graph = with_tilings(graph, {name: _simple(schedule, name, target) for name in _products(graph)})
+        return _in_blocks(graph, target)
 
 
 def with_fused_neurons(graph: Graph) -> Graph:
@@ -68,6 +75,17 @@ def tilings(schedule: Schedule, product: ProductNode, time_order: TimeOrder | No
         yield from (_tiling(schedule, product, order, length) for length in dict.fromkeys((longest, balanced)))
 
 
+def _in_blocks(graph: Graph, target: Target) -> Graph:
+    """The same graph with its weights cut for the weight memory."""
+    blocks = weight_blocks(emit_schedule(graph, target.hardware), tensors_of(graph))
+    return graph.map_nodes({name: _with_blocks(graph.node(name), tiles) for name, tiles in blocks.items()})
+
+
+def _with_blocks(node: Node, output_tiles: int) -> Node:
+    assert node.tiling is not None
+    return replace(node, tiling=msgspec.structs.replace(node.tiling, output_tiles_per_block=output_tiles))
+
+
 def _products(graph: Graph) -> Iterator[str]:
     return (node.name for node in graph.nodes if isinstance(node.op, Product))
 
@@ -95,11 +113,13 @@ def _simple(schedule: Schedule, name: str, target: Target) -> Tiling:
 def _tiling(schedule: Schedule, product: ProductNode, order: TimeOrder, positions_per_strip: int) -> Tiling:
     array, streamed = schedule.hardware.array, schedule.node(product.inputs[0])
     packed = offsets_per_word(product, streamed, array)
+    output_tiles = len(output_columns(product, array))
     return Tiling(
         time_order=order,
         positions_per_strip=positions_per_strip,
         offsets_per_word=packed,
         strips=ceil(group_positions(product) / positions_per_strip),
         reduction_tiles=len(reduction_rows(product, streamed, array, packed)),
-        output_tiles=len(output_columns(product, array)),
+        output_tiles=output_tiles,
+        output_tiles_per_block=output_tiles,
     )

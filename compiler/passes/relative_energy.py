@@ -13,6 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from dtss.compiler.schedule.buffers import parameter_bits
 from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.format import AttentionProduct, Image, Product, Schedule
 
@@ -42,7 +43,7 @@ def product_energy(schedule: Schedule, product: Product, counts: Counts) -> NDAr
         + spike * array.columns * counts.spike_row_writes
         + weight * array.columns * widths.weight * counts.weight_row_reads
         + _stationary_bit(schedule, product) * array.columns * counts.stationary_row_reads
-        + weight * array.columns * _parameter_bits(schedule, product) * counts.parameter_row_reads
+        + weight * array.columns * parameter_bits(schedule.hardware, product) * counts.parameter_row_reads
         + current * array.columns * widths.accumulator * currents
         + membrane * array.columns * widths.membrane * membranes
         + REGISTER_BIT * array.columns * widths.accumulator * accumulators
@@ -59,10 +60,3 @@ def _stationary_bit(schedule: Schedule, product: Product) -> float:
     if isinstance(stationary, Product):
         return memory_bit(memory.current_bytes) * schedule.hardware.widths.accumulator
     return memory_bit(memory.spike_bytes) * stationary.value.planes
-
-
-def _parameter_bits(schedule: Schedule, product: Product) -> int:
-    """A bias, and a neuron's threshold and reset."""
-    widths = schedule.hardware.widths
-    bias = not isinstance(product, AttentionProduct) and product.bias is not None
-    return bias * widths.accumulator + (product.neuron is not None) * 2 * widths.membrane

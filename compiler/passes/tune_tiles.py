@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import msgspec
+
 from dtss.compiler.emit import emit_schedule
 from dtss.compiler.graph.ir import Graph, Node, Product
 from dtss.compiler.graph.verify import Stage
@@ -17,7 +19,7 @@ from dtss.compiler.schedule.format import Tiling
 
 @dataclass(frozen=True)
 class TuneTiles(PassBase):
-    """Time order and strip length by `tiling_cost`; membranes in memory only while the memory lasts."""
+    """Time order and strip length by `tiling_cost`; membranes in memory only where they fit; blocks as they are."""
 
     name: ClassVar[str] = "tune-tiles"
     requires: ClassVar[frozenset[Stage]] = frozenset({Stage.TILED})
@@ -32,9 +34,10 @@ class TuneTiles(PassBase):
             assert isinstance(product, ProductNode)
             needed = membrane_bits(graph, node, target)
             best = cheapest(schedule, product, target.time_order, membranes_fit=needed <= room)
-            assert best is not None
-            tilings[node.name] = best.tiling
-            room -= needed if best.tiling.time_order == "outer" else 0
+            assert best is not None and node.tiling is not None
+            tilings[node.name] = msgspec.structs.replace(
+                best.tiling, output_tiles_per_block=node.tiling.output_tiles_per_block
+            )
         return with_tilings(graph, tilings)
 
 
