@@ -20,10 +20,19 @@ if TYPE_CHECKING:
     from dtss.compiler.frontend.source import Source
     from dtss.compiler.graph.ir import Graph
     from dtss.compiler.passes.base import Target
-    from dtss.compiler.passes.manager import Observer
+    from dtss.compiler.passes.manager import Observer, PassResults
     from dtss.compiler.schedule.format import Schedule
 
-OPTIONAL_PASSES = ("reassociate-attention", "prune-time-steps", "hoist-constants", "eliminate-membrane-accesses")
+COSTS_MORE = "the same integers at a higher cost"
+OPTIONAL_PASSES = {  # what is without it
+    "compose-linear-maps": "a head that reads currents is refused",
+    "calibrate": "weights are rounded to nearest, to other integers",
+    "prune-time-steps": COSTS_MORE,
+    "hoist-constants": COSTS_MORE,
+    "eliminate-membrane-accesses": COSTS_MORE,
+    "reassociate-attention": COSTS_MORE,
+    "tune-tiles": COSTS_MORE,
+}
 DEFAULT_HARDWARE = "edge-16x16"
 DEFAULT_CHECKED_IMAGES = 8
 
@@ -67,9 +76,9 @@ def parser() -> argparse.ArgumentParser:
                          help="compare float graph and source framework, integers and float graph, on N images "
                          "(default: %(const)s)")  # fmt: skip
     _add_source_options(command)
-    for name in OPTIONAL_PASSES:
+    for name, without in OPTIONAL_PASSES.items():
         command.add_argument(f"--no-{name}", dest="disabled", action="append_const", const=name,
-                             help=f"leave out {name}: the same integers at a higher cost")  # fmt: skip
+                             help=f"leave out {name}: {without}")  # fmt: skip
     return command
 
 
@@ -130,6 +139,7 @@ def run(options: argparse.Namespace) -> int:
     """Read, compile, write, report."""
     from dtss.compiler.frontend.source import read_source
     from dtss.compiler.passes.base import Target
+    from dtss.compiler.passes.manager import PassResults
     from dtss.compiler.pipeline import compile_graph
     from dtss.compiler.schedule import io
     from dtss.compiler.schedule.hardware import load_hardware
@@ -145,19 +155,21 @@ def run(options: argparse.Namespace) -> int:
         None if source.calibration is None else source.calibration.pixels,
     )
     dumps: dict[str, str] = {}
+    results = PassResults(target)
     compiled = compile_graph(
         source.graph,
         target,
         disabled=frozenset(options.disabled or ()),
         observe=_collector(dumps) if options.dump else lambda name, graph: None,
         reference=source.reference(),
+        results=results,
     )
     comparison = None
     if options.check is not None:
         from dtss.compiler.check_source import compare
 
         comparison = compare(source, compiled, options.check, str(options.model))
-    ablation = _ablation(options, source, target) if options.ablation else None
+    ablation = _ablation(options, source, results) if options.ablation else None
     others = {options.onnx: _onnx(source, target)} if options.onnx else {}
     with _dump_folder(options.dump) as folder:
         others |= {folder / name: text.encode() for name, text in dumps.items()}
@@ -227,10 +239,10 @@ def _onnx(source: Source, target: Target) -> bytes:
     return exported(source.graph, target)
 
 
-def _ablation(options: argparse.Namespace, source: Source, target: Target) -> Ablation:
+def _ablation(options: argparse.Namespace, source: Source, results: PassResults) -> Ablation:
     from dtss.compiler.ablation import ablate
 
-    return ablate(source.graph, target, source.sample_tensors(), options.tech, options.limit)
+    return ablate(source.graph, results, source.sample_tensors(), options.tech, options.limit)
 
 
 def _warn_of_gaps(schedule: Schedule) -> None:
