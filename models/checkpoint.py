@@ -10,6 +10,7 @@
 """
 
 import dataclasses
+import hashlib
 import pickle
 import re
 import struct
@@ -71,13 +72,13 @@ class Checkpoint:
                 "a non-spiking ViT, a baseline for accuracies",
                 "train one with --model dtss or --model plain",
             )
-        model = Spikformer(self.config)
+        model = Spikformer(self.config, self.preprocess.pixel_lsb)
         model.load_state_dict(dict(self.state_dict))
         return model.eval()
 
     def build_network(self) -> Network:
         """The network with these weights, spiking or not, in evaluation mode."""
-        model = network_of(self.config)
+        model = network_of(self.config, self.preprocess.pixel_lsb)
         model.load_state_dict(dict(self.state_dict))
         return model.eval()
 
@@ -90,6 +91,14 @@ def stored_halved(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def restored(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """float16 back to float32, exactly."""
     return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in state_dict.items()}
+
+
+def checksum(state_dict: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the tensors' bytes, in the order of their names."""
+    digest = hashlib.sha256()
+    for _, tensor in sorted(state_dict.items()):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save(checkpoint: Checkpoint, path: Path, *, half: bool = False) -> None:
