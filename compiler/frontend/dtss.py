@@ -215,7 +215,7 @@ def head_of(head: RoundedLinear, tokens: int) -> Linear:
 def _rounded(product: RoundedConv2d | RoundedLinear) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """The weight that the network computes with, and its LSB [O], where it was trained with one.
 
-    None, too, where pixels enter whose steps differ: only FoldPreprocessing makes multiples of one LSB of those weights.
+    None, too, where pixels enter whose steps differ: FoldPreprocessing makes multiples of one LSB of those weights.
     """
     if product.grid is None:
         return _array(product.weight), None

@@ -1,4 +1,4 @@
-"""A network trained with rounded weights (dtss-train --quantise) is compiled to the very integers it was trained with."""
+"""A network trained with rounded weights (dtss-train --quantise) is compiled to the integers it was trained with."""
 
 import dataclasses
 from pathlib import Path

@@ -37,6 +37,24 @@ def test_round_trip(checkpoint: Checkpoint, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["small.pt"]
 
 
+def test_a_file_from_before_rounded_weights_is_a_float_network(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "small.pt"
+    save(checkpoint, path)
+    payload = torch.load(path, weights_only=True)
+    del payload["config"]["weight_bits"]
+    torch.save(payload, path)
+    assert load(path).config == checkpoint.config
+
+
+def test_a_network_of_rounded_weights_survives(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    rounded = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, weight_bits=4))
+    save(rounded, tmp_path / "small.pt")
+    loaded = load(tmp_path / "small.pt")
+    inputs = loaded.preprocess(loaded.samples.images)
+    assert loaded.config.weight_bits == 4
+    assert torch.equal(loaded.build_model()(inputs), rounded.build_model()(inputs))
+
+
 def test_a_trained_leak_survives(checkpoint: Checkpoint, tmp_path: Path) -> None:
     config = dataclasses.replace(checkpoint.config, train_leak=True)
     model = Spikformer(config)
@@ -269,6 +287,20 @@ SCORES = [f"blocks.0.attn.{name}.lif.mask.score" for name in ("q", "k", "v", "pr
             put("config", "heads", 3),
             (
                 "small.pt: config: wrong value: found digits: dim 8 does not split over 3 heads; change one; "
+                "train it again with dtss-train"
+            ),
+        ),
+        (
+            put("config", "weight_bits", 1),
+            (
+                "small.pt: config: wrong value: found digits: weight_bits is 1; choose 2..8, or leave it out for float "
+                "weights; train it again with dtss-train"
+            ),
+        ),
+        (
+            put("config", "weight_bits", "4"),
+            (
+                "small.pt: config: wrong value: found Expected `int | null`, got `str` - at `$.weight_bits`; "
                 "train it again with dtss-train"
             ),
         ),
