@@ -23,10 +23,14 @@ SMALLEST_BITS, LARGEST_BITS = 2, 8
 
 
 class Grid(Protocol):
-    """Which multiples a product's weight [O, …] is rounded to."""
+    """Which multiples a product's weight [O, …] is rounded to, in float64."""
 
     def lsb(self, weight: Tensor) -> Tensor:
-        """s in float64, in a shape that broadcasts to the weight's."""
+        """s, in a shape that broadcasts to the weight's."""
+        ...
+
+    def channel_lsb(self, weight: Tensor) -> Tensor:
+        """[O]: s, or s times the step of a pixel where the weight reads pixels, which is the same for all of them."""
         ...
 
 
@@ -79,9 +83,12 @@ class ChannelGrid:
     input_lsb: tuple[float, ...] | None = None
 
     def lsb(self, weight: Tensor) -> Tensor:
-        return _spread(self.of_channels(weight, torch.ones((), dtype=torch.float64)), weight) / self.steps(weight)
+        return _spread(self.channel_lsb(weight), weight) / self.steps(weight)
 
-    def of_channels(self, weight: Tensor, factor: Tensor) -> Tensor:
+    def channel_lsb(self, weight: Tensor) -> Tensor:
+        return self.folded_lsb(weight, torch.ones((), dtype=torch.float64))
+
+    def folded_lsb(self, weight: Tensor, factor: Tensor) -> Tensor:
         """[O], of the weight after folding: times `factor` [O] or one number, and times the step of a pixel."""
         magnitudes = (weight.double() * self.steps(weight)).abs().flatten(1)
         largest = magnitudes.amax(1) * factor.to(weight.device)
@@ -102,8 +109,11 @@ class LayerGrid:
     bits: int
 
     def lsb(self, weight: Tensor) -> Tensor:
+        return _spread(self.channel_lsb(weight), weight)
+
+    def channel_lsb(self, weight: Tensor) -> Tensor:
         largest = weight.abs().amax().double()
-        return _spread(torch.where(largest > 0, largest, 1.0) / largest_integer(self.bits), weight)
+        return (torch.where(largest > 0, largest, 1.0) / largest_integer(self.bits)).expand(len(weight))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,7 +130,7 @@ class Summand:
         return self.norm.weight.detach().double().abs() / torch.sqrt(self.norm.running_var.double() + self.norm.eps)
 
     def folded_lsb(self) -> Tensor:
-        return self.grid.of_channels(self.product.weight.detach(), self.factor())
+        return self.grid.folded_lsb(self.product.weight.detach(), self.factor())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,12 +146,15 @@ class SharedGrid:
     summands: Sequence[Summand]
 
     def lsb(self, weight: Tensor) -> Tensor:
+        return _spread(self.channel_lsb(weight), weight) / self.own.grid.steps(weight)
+
+    def channel_lsb(self, weight: Tensor) -> Tensor:
         alone = torch.stack([summand.folded_lsb() for summand in self.summands])
         typical = alone.quantile(0.5, dim=1, keepdim=True)
         steps = torch.exp2(torch.round(torch.log2(typical / typical.amin())))
         factor = self.own.factor()
         shared = (alone / steps).amax(0) * steps[self.summands.index(self.own)]
-        return _spread(shared / torch.where(factor > 0, factor, 1.0), weight) / self.own.grid.steps(weight)
+        return shared / torch.where(factor > 0, factor, 1.0)
 
 
 def share_grid(summands: Sequence[Summand]) -> None:
@@ -156,5 +169,5 @@ def largest_integer(bits: int) -> int:
 
 
 def _spread(lsb: Tensor, weight: Tensor) -> Tensor:
-    """A number, or one for each output channel, in a shape that broadcasts to the weight's."""
+    """A number for each output channel, in a shape that broadcasts to the weight's."""
     return lsb.view(-1, *(1,) * (weight.dim() - 1))

@@ -213,17 +213,11 @@ def head_of(head: RoundedLinear, tokens: int) -> Linear:
 
 
 def _rounded(product: RoundedConv2d | RoundedLinear) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """The weight that the network computes with, and its LSB [O], where it was trained with one.
-
-    None, too, where pixels enter whose steps differ: FoldPreprocessing makes multiples of one LSB of those weights.
-    """
+    """The weight that the network computes with, and its LSB [O], where it was trained with one."""
     if product.grid is None:
         return _array(product.weight), None
-    lsb = product.grid.lsb(product.weight.detach())
-    weight = on_grid(product.weight.detach(), lsb)
-    by_channel = lsb.flatten(1)
-    same = by_channel.shape[1] == 1
-    return _array(weight), _array(by_channel[:, 0].expand(len(weight))) if same else None
+    weight = product.weight.detach()
+    return _array(on_grid(weight, product.grid.lsb(weight))), _array(product.grid.channel_lsb(weight))
 
 
 def batch_norm_of(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:

@@ -37,11 +37,9 @@ def _fold_into(node: Node, preprocess: Preprocess) -> Node:
     mean, std = np.array(preprocess.mean), np.array(preprocess.std)
     offset = -(node.op.weight * (mean / std)).reshape(len(node.op.weight), -1).sum(1)
     bias = offset if node.op.bias is None else node.op.bias + offset
-    steps = preprocess.pixel_scale / std
-    weight = node.op.weight * steps
-    lsb = None if node.op.lsb is None or (steps != steps[0]).any() else node.op.lsb * steps[0]
+    weight = node.op.weight * (preprocess.pixel_scale / std)
     if isinstance(node.op, Linear):
-        return replace(node, op=replace(node.op, weight=weight, bias=bias, lsb=lsb))
+        return replace(node, op=replace(node.op, weight=weight, bias=bias))
     pad = np.rint(mean / preprocess.pixel_scale).astype(np.int64)
     if node.op.padding and not 0 <= pad.min() <= pad.max() <= preprocess.pixel_max:
         raise CompileError(
@@ -49,4 +47,4 @@ def _fold_into(node: Node, preprocess: Preprocess) -> Node:
             f"zero padding of the normalised image is pixel {pad.tolist()}, and pixels are 0 to {preprocess.pixel_max}",
             "use a mean within the range of the pixels, or no padding",
         )
-    return replace(node, op=replace(node.op, weight=weight, bias=bias, lsb=lsb, pad_value=pad))
+    return replace(node, op=replace(node.op, weight=weight, bias=bias, pad_value=pad))
