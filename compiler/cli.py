@@ -279,6 +279,8 @@ def summary(
     options: argparse.Namespace, source: Source, schedule: Schedule, comparison: Comparison | None
 ) -> dict[str, object]:
     """What was compiled, for scripts."""
+    from dtss.compiler.memory_plan import memory_json
+
     memory = schedule.memory
     checked: dict[str, object] = {}
     if comparison is not None:
@@ -297,9 +299,8 @@ def summary(
         "passes": list(schedule.passes),
         "weight_bits": memory.weight_bits,
         "trained_weight_bits": source.weight_bits,
-        "spike_peak_bits": memory.spike_peak_bits,
-        "current_peak_bits": memory.current_peak_bits,
-        "membrane_bits": memory.membrane_bits,
+        "weights_resident": memory.weights_resident,
+        "memory": memory_json(memory),
         "float_accuracy": schedule.reference.sample_accuracy,
         "active_steps": {node.name: list(node.steps.active) for node in schedule.lif_nodes},
         "mask_steps": {node.name: list(node.mask_steps) for node in schedule.lif_nodes},
@@ -308,6 +309,8 @@ def summary(
 
 def summary_text(options: argparse.Namespace, source: Source, schedule: Schedule, comparison: Comparison | None) -> str:
     """A few lines for a person."""
+    from dtss.compiler.memory_plan import memory_text
+
     average, memory = schedule.average_time_steps, schedule.memory
     resident = "resident on chip" if memory.weights_resident else "streamed from DRAM for every image"
     lines = [
@@ -318,9 +321,7 @@ def summary_text(options: argparse.Namespace, source: Source, schedule: Schedule
         f"T_avg             {average.masks:.2f} in the masks, {average.pruned:.2f} after pruning",
         f"weights           {memory.weight_bits / 8192:.1f} KiB, {resident}",
         *_weight_bits_lines(options.weight_bits, source.weight_bits),
-        f"spikes            {memory.spike_peak_bits / 8192:.1f} KiB at the peak",
-        f"currents          {memory.current_peak_bits / 8192:.1f} KiB at the peak",
-        f"membranes         {memory.membrane_bits / 8192:.1f} KiB in memory",
+        *memory_text(memory),
     ]
     if comparison is not None:
         from dtss.compiler.check_source import comparison_text

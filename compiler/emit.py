@@ -15,6 +15,7 @@ from dtss.compiler.schedule.format import (
     AverageTimeSteps,
     FloatReference,
     MemoryPlan,
+    MemoryUse,
     Output,
     Schedule,
     SideCar,
@@ -24,7 +25,11 @@ from dtss.compiler.schedule.hardware import Hardware
 
 UNBOUNDED = Value(low=0, high=0)
 NOT_YET = SideCar(file="", sha256="")
-NO_PLAN = MemoryPlan(weight_bits=0, spike_peak_bits=0, current_peak_bits=0, membrane_bits=0, weights_resident=True)
+NO_USE = MemoryUse(row_bits=1, needed_rows=0, used_rows=0, capacity_rows=0)
+NO_PLAN = MemoryPlan(
+    weight_bits=0, weights_resident=True, weight=NO_USE, spike=NO_USE, current=NO_USE, membrane=NO_USE, image=NO_USE,
+    regions=(),
+)  # fmt: skip
 NO_REFERENCE = FloatReference(trained_accuracy=None, sample_accuracy=None)
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from dtss.compiler.graph.print import step_marks
 from dtss.compiler.passes.tiling_cost import EXPECTED_ONES, candidates
-from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Lif, Product, Schedule
+from dtss.compiler.schedule.buffers import Buffer, buffers, memory_uses
+from dtss.compiler.schedule.format import (
+    AnyNode,
+    AttentionProduct,
+    Lif,
+    MemoryName,
+    MemoryUse,
+    Product,
+    Region,
+    Schedule,
+)
 
 LEGEND = (
     "# computed   b bias only, no weight read   r reused, computed once   0 known to be zero   x dead, nobody needs it"
@@ -22,7 +32,8 @@ def explain(schedule: Schedule) -> str:
         LEGEND,
         "",
     ]
-    return "\n".join([*head, *(line for node in schedule.nodes for line in _explain_node(schedule, node))]) + "\n"
+    nodes = (line for node in schedule.nodes for line in _explain_node(schedule, node))
+    return "\n".join([*head, *nodes, "", *_explain_memory(schedule)]) + "\n"
 
 
 def _explain_node(schedule: Schedule, node: AnyNode) -> Iterator[str]:
@@ -65,12 +76,39 @@ def _explain_tiling(schedule: Schedule, node: Product) -> Iterator[str]:
         f"values {node.value.low} … {node.value.high}"
     )
     for candidate in candidates(schedule, node):
-        chosen = candidate.tiling == tiling
+        chosen = (candidate.tiling.time_order, candidate.tiling.strips) == (tiling.time_order, tiling.strips)
         yield (
             f"      {'chosen' if chosen else 'against'}: time {candidate.tiling.time_order}, strips of "
             f"{candidate.tiling.positions_per_strip}: {candidate.cycles:,} cycles, {candidate.bits:,} bits moved "
             f"where {EXPECTED_ONES:.0%} of the bits are ones"
         )
+
+
+def _explain_memory(schedule: Schedule) -> Iterator[str]:
+    """Each memory, and who has which of its rows from when to when."""
+    needed = {(buffer.memory, buffer.node): buffer for buffer in buffers(schedule)}
+    for name, use in memory_uses(schedule.memory).items():
+        yield (
+            f"{name} memory: rows of {use.row_bits} bits, {use.needed_rows} needed at once, {use.used_rows} used, "
+            f"{use.capacity_rows} there"
+        )
+        for region in (region for region in schedule.memory.regions if region.memory == name):
+            yield f"      {_rows(region, use)}  {region.node}{_kept(schedule, region, needed)}"
+
+
+def _rows(region: Region, use: MemoryUse) -> str:
+    last = (region.first_row + region.rows - 1) % use.capacity_rows
+    return f"{region.first_row:>7} … {last:<7}"
+
+
+def _kept(schedule: Schedule, region: Region, needed: Mapping[tuple[MemoryName, str], Buffer]) -> str:
+    """A value's or a membrane's time on chip, or a weight block's number."""
+    if region.memory == "weight":
+        blocks = sum(other.memory == "weight" and other.node == region.node for other in schedule.memory.regions)
+        return f", block {region.block + 1} of {blocks}" if blocks > 1 else ""
+    buffer = needed[region.memory, region.node]
+    first, last = schedule.nodes[buffer.first].name, schedule.nodes[buffer.last].name
+    return f", during {first}" if first == last else f", {first} to {last}"
 
 
 def _steps(steps: list[int]) -> str:

@@ -1,98 +1,129 @@
-"""On-chip memory by liveness: what is in use at the same time, against the hardware's capacities."""
+"""On-chip buffers by liveness: every value, membrane and weight block gets its rows, or the network is refused.
+
+Two buffers share rows only if no node needs both. The largest are placed first, each in the lowest gap that holds
+it (greedy by size, Pisarchyk & Lee 2020, arXiv:2001.03288); the order of execution is tried too, and the plan that
+reaches less high is kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
 
 from dtss.compiler.errors import CompileError
-from dtss.compiler.schedule.format import (
-    AnyNode,
-    Convolution,
-    Image,
-    Integrator,
-    Lif,
-    Linear,
-    MemoryPlan,
-    Product,
-    Schedule,
+from dtss.compiler.schedule.buffers import (
+    Buffer,
+    buffers,
+    capacity_rows,
+    memory_uses,
+    needed_rows,
+    needed_weight_rows,
+    row_bits,
+    weight_bits,
+    weight_buffers,
 )
-from dtss.compiler.schedule.hardware import Memory
+from dtss.compiler.schedule.format import MemoryName, MemoryPlan, MemoryUse, Region, Schedule
 from dtss.compiler.schedule.interpret import Tensors
+
+VALUE_MEMORIES: tuple[MemoryName, ...] = ("spike", "current", "membrane", "image")
 
 
 def plan_memory(schedule: Schedule, tensors: Tensors) -> MemoryPlan:
-    """Sum of weights and membranes, peak of spikes and currents; refuses what cannot be tiled away."""
-    weights = weight_bits(schedule, tensors)
-    plan = MemoryPlan(
-        weight_bits=weights,
-        spike_peak_bits=peak_bits(
-            schedule, lambda node: not (isinstance(node, Image) or in_current_memory(node) or walked_at_once(node))
-        ),
-        current_peak_bits=peak_bits(schedule, lambda node: in_current_memory(node) and not walked_at_once(node)),
-        membrane_bits=sum(membrane_bits(schedule, node) for node in schedule.lif_nodes),
-        weights_resident=weights <= 8 * schedule.hardware.memory.weight_bytes,
+    """The regions of all memories; a `CompileError` names the entries of the hardware file that would be enough."""
+    weights = weight_buffers(schedule, tensors)
+    resident = sum(buffer.rows for buffer in weights) <= capacity_rows(schedule, "weight")
+    regions = _in_a_ring(weights, capacity_rows(schedule, "weight"))
+    used = min(sum(buffer.rows for buffer in weights), capacity_rows(schedule, "weight"))
+    kept = buffers(schedule)
+    use: dict[MemoryName, MemoryUse] = {}
+    for name in VALUE_MEMORIES:
+        here = [buffer for buffer in kept if buffer.memory == name]
+        placed = place(here)
+        regions += placed
+        highest = max((region.first_row + region.rows for region in placed), default=0)
+        use[name] = _use(schedule, name, needed_rows(here), highest)
+    _refuse_overflow(schedule, use)
+    return MemoryPlan(
+        weight_bits=weight_bits(schedule, tensors),
+        weights_resident=resident,
+        weight=_use(schedule, "weight", needed_weight_rows(weights, resident), used),
+        spike=use["spike"],
+        current=use["current"],
+        membrane=use["membrane"],
+        image=use["image"],
+        regions=tuple(regions),
     )
-    _refuse_overflow(schedule, plan, schedule.hardware.memory)
-    return plan
 
 
-def weight_bits(schedule: Schedule, tensors: Tensors) -> int:
-    """Weights at the hardware's width; biases and neuron parameters ride in the parameter rows."""
-    products = (node for node in schedule.nodes if isinstance(node, Convolution | Linear))
-    return sum(int(tensors[node.weight].size) for node in products) * schedule.hardware.widths.weight
+def place(kept: Sequence[Buffer]) -> list[Region]:
+    """The lower of two greedy placements, in execution order."""
+    orders = (sorted(kept, key=lambda buffer: -buffer.rows), list(kept))
+    placements = [_greedy(order) for order in orders]
+    best = min(placements, key=lambda starts: max((starts[each] + each.rows for each in kept), default=0))
+    return [_region(buffer, best[buffer]) for buffer in kept]
 
 
-def membrane_bits(schedule: Schedule, node: Lif) -> int:
-    """Membranes live in memory only where time runs outermost and some step is written."""
-    if node.time_order == "inner" or not node.membrane_writes:
-        return 0
-    return node.positions * node.channels * schedule.hardware.widths.membrane
+def _greedy(order: Iterable[Buffer]) -> dict[Buffer, int]:
+    """First row of each buffer: the lowest gap among those that live with it."""
+    starts: dict[Buffer, int] = {}
+    for buffer in order:
+        first = 0
+        for other in sorted((other for other in starts if other.overlaps(buffer)), key=starts.__getitem__):
+            if starts[other] - first >= buffer.rows:
+                break
+            first = max(first, starts[other] + other.rows)
+        starts[buffer] = first
+    return starts
 
 
-def walked_at_once(node: AnyNode) -> bool:
-    """Whether a product's currents go from the accumulators straight into its LIF."""
-    return isinstance(node, Product) and node.neuron is not None
+def _in_a_ring(weights: Sequence[Buffer], capacity: int) -> list[Region]:
+    """One after the other, around the memory: what is fetched next overwrites what was needed longest ago."""
+    regions, row = [], 0
+    for buffer in weights:
+        regions.append(_region(buffer, row % max(1, capacity)))
+        row += buffer.rows
+    return regions
 
 
-def in_current_memory(node: AnyNode) -> bool:
-    """Signed currents, and what the array itself computes and stores, integrated or not."""
-    return node.value.is_current or isinstance(node, Product | Integrator)
+def _region(buffer: Buffer, first_row: int) -> Region:
+    return Region(memory=buffer.memory, node=buffer.node, block=buffer.block, first_row=first_row, rows=buffer.rows)
 
 
-def value_bits(schedule: Schedule, node: AnyNode) -> int:
-    """Memory a node's value occupies over all its computed steps."""
-    steps = len(node.steps.active) + (len(node.steps.bias_only) if in_current_memory(node) else 0)
-    width = schedule.hardware.widths.membrane if in_current_memory(node) else node.value.planes
-    return node.positions * node.channels * width * steps
+def _use(schedule: Schedule, name: MemoryName, needed: int, used: int) -> MemoryUse:
+    bits, capacity = row_bits(schedule, name), capacity_rows(schedule, name)
+    return MemoryUse(row_bits=bits, needed_rows=needed, used_rows=used, capacity_rows=capacity)
 
 
-def peak_bits(schedule: Schedule, counts: Callable[[AnyNode], bool]) -> int:
-    """Largest sum, over the execution order, of the values that are written and still to be read."""
-    last_use = {name: index for index, node in enumerate(schedule.nodes) for name in node.inputs}
-    live: dict[str, int] = {}
-    peak = 0
-    for index, node in enumerate(schedule.nodes):
-        if counts(node):
-            live[node.name] = value_bits(schedule, node)
-        peak = max(peak, sum(live.values()))
-        live = {name: bits for name, bits in live.items() if last_use.get(name, index) > index}
-    return peak
-
-
-def _refuse_overflow(schedule: Schedule, plan: MemoryPlan, memory: Memory) -> None:
-    needs = {
-        "spike_bytes": plan.spike_peak_bits,
-        "current_bytes": plan.current_peak_bits,
-        "membrane_bytes": plan.membrane_bits,
-        "image_bytes": schedule.nodes[0].positions * schedule.nodes[0].channels * schedule.nodes[0].value.planes,
+def _refuse_overflow(schedule: Schedule, use: Mapping[MemoryName, MemoryUse]) -> None:
+    """Rows that do not fit, as the bytes a hardware file would have to give."""
+    short = {
+        f"memory.{name}_bytes": -(-found.used_rows * found.row_bits // 8)
+        for name, found in use.items()
+        if found.used_rows > found.capacity_rows
     }
-    needed = {f"memory.{field}": -(-bits // 8) for field, bits in needs.items()}
-    short = {field: size for field, size in needed.items() if size > getattr(memory, field.removeprefix("memory."))}
     if short:
         first, size = next(iter(short.items()))
-        available = getattr(memory, first.removeprefix("memory."))
+        available = getattr(schedule.hardware.memory, first.removeprefix("memory."))
         raise CompileError(
             first,
             f"the network needs {size} bytes at once, and {schedule.hardware.name} has {available}",
             f"use a hardware file with {' and '.join(f'{field} = {size}' for field, size in short.items())} or more",
         )
+
+
+def memory_json(plan: MemoryPlan) -> dict[str, dict[str, int]]:
+    """Rows of each memory: needed at once, used, there."""
+    return {name: msgspec.to_builtins(use) for name, use in memory_uses(plan).items()}
+
+
+def memory_text(plan: MemoryPlan) -> list[str]:
+    """A line for each memory."""
+    return [f"{f'{name} memory':17} {_use_text(use)}" for name, use in memory_uses(plan).items()]
+
+
+def _use_text(use: MemoryUse) -> str:
+    needed, used, capacity = (
+        f"{rows * use.row_bits / 8192:.1f}" for rows in (use.needed_rows, use.used_rows, use.capacity_rows)
+    )
+    return f"{needed} KiB needed at once, {used} of {capacity} KiB used"

@@ -28,13 +28,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dtss.compiler.schedule.buffers import parameter_bits
 from dtss.compiler.schedule.cycles import Counter, Counts
 from dtss.compiler.schedule.format import (
     AnyNode,
     AttentionProduct,
     Convolution,
     Image,
-    Lif,
     Linear,
     Product,
     Schedule,
@@ -134,7 +134,9 @@ def node_energy(
         "zero_check": counts.zero_checks * costs.zero_check,
         "lif_update": counts.lif_updates * costs.lif_update,
         "weight_memory": counts.weight_row_reads * costs.weight_row,
-        "parameter_memory": counts.parameter_row_reads * parameter_bits(schedule, node) * costs.parameter_value_bit,
+        "parameter_memory": counts.parameter_row_reads
+        * parameter_bits(schedule.hardware, node)
+        * costs.parameter_value_bit,
         "spike_memory": spike_words * costs.spike_word
         + spike_flags * costs.spike_flag
         + (counts.spike_row_writes + spike_rows) * costs.spike_row,
@@ -161,19 +163,6 @@ def _stationary_rows(schedule: Schedule, node: AnyNode, counts: Counts) -> tuple
     if isinstance(stationary, Product) or stationary.value.is_current:
         return none, counts.stationary_row_reads
     return counts.stationary_row_reads * stationary.value.planes, none
-
-
-def parameter_bits(schedule: Schedule, node: AnyNode) -> int:
-    """Bits that one read of the parameters moves for each channel: a bias, and a neuron's threshold and reset."""
-    widths = schedule.hardware.widths
-    match node:
-        case Convolution() | Linear() | AttentionProduct():
-            bias = not isinstance(node, AttentionProduct) and node.bias is not None
-            return bias * widths.accumulator + (node.neuron is not None) * 2 * widths.membrane
-        case Lif():
-            return 2 * widths.membrane
-        case _:
-            return 0
 
 
 def weight_bits(schedule: Schedule, tensors: Tensors, node: AnyNode) -> int:

@@ -140,10 +140,15 @@ class SharedGrid:
         S = max_j (S_j / 2^k_j),   k_j = round(log2(median(S_j) / min_i median(S_i))),   s_j = S·2^k_j / factor_j
 
     with S_j [O] the LSB that the folded product would have alone. The factor is that of BatchNorm's running statistics.
+    j is `place`.
     """
 
-    own: Summand
     summands: Sequence[Summand]
+    place: int
+
+    @property
+    def own(self) -> Summand:
+        return self.summands[self.place]
 
     def lsb(self, weight: Tensor) -> Tensor:
         return _spread(self.channel_lsb(weight), weight) / self.own.grid.steps(weight)
@@ -153,14 +158,14 @@ class SharedGrid:
         typical = alone.quantile(0.5, dim=1, keepdim=True)
         steps = torch.exp2(torch.round(torch.log2(typical / typical.amin())))
         factor = self.own.factor()
-        shared = (alone / steps).amax(0) * steps[self.summands.index(self.own)]
+        shared = (alone / steps).amax(0) * steps[self.place]
         return shared / torch.where(factor > 0, factor, 1.0)
 
 
 def share_grid(summands: Sequence[Summand]) -> None:
     """Gives each product the grid that its sum with the others asks for."""
-    for summand in summands:
-        summand.product.grid = SharedGrid(summand, summands)
+    for place, summand in enumerate(summands):
+        summand.product.grid = SharedGrid(summands, place)
 
 
 def largest_integer(bits: int) -> int:

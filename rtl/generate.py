@@ -40,6 +40,7 @@ class LayerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     folder: str
     configuration: str  # hexadecimal, see layer_fields.v
     passes: int
+    block_starts: tuple[int, ...]  # first pass of each weight block; a block is one run of the engine
     weight_beats: int
     flag_rows: int
     word_rows: int
@@ -157,7 +158,7 @@ def descriptors(engine: Engine, layout: Layout) -> Bits:
     return pack_fields(
         engine.descriptor_widths,
         {
-            "last": np.arange(len(table)) == len(table) - 1,
+            "last": np.diff(table.block, append=-1) != 0,
             "streams": streams,
             "walks": table.walk > 0,
             "rows": table.rows,
@@ -281,6 +282,7 @@ def _entry(schedule: Schedule, engine: Engine, layout: Layout, folder: str) -> L
         folder=folder,
         configuration=f"{integer_of_row(configuration(schedule, engine, layout)[0]):x}",
         passes=len(layout.table),
+        block_starts=layout.block_starts,
         weight_beats=layout.weight_beats,
         flag_rows=layout.flag_rows,
         word_rows=layout.flag_rows * engine.group,

@@ -61,6 +61,11 @@ class Layout:
         """False for a product that nobody needs at any step."""
         return len(self.table) > 0
 
+    @property
+    def block_starts(self) -> tuple[int, ...]:
+        """The first pass of each weight block."""
+        return tuple(np.flatnonzero(np.diff(self.table.block, prepend=-1)).tolist())
+
     def visits(self) -> Visits:
         """Each (position, step) of each walk."""
         parts = [self._walk(index) for index in np.flatnonzero(self.table.walk).tolist()]
@@ -107,7 +112,7 @@ def layout_of(schedule: Schedule, node: Product) -> Layout:
 def _busy_passes(cut: Geometry) -> PassTable:
     """The passes that take a cycle at all; none, for a product that is neither summed nor walked."""
     if not cut.walk_steps and (not cut.slot_steps or cut.time_order == "outer"):
-        return PassTable(*np.zeros((9, 0), np.int64))
+        return PassTable(*np.zeros((10, 0), np.int64))
     return pass_table(cut)
 
 

@@ -275,6 +275,7 @@ def _layer_plan(case: Case) -> LayerPlan:
             "word": entry.word_rows,
             "parameter": entry.parameter_rows,
         },
+        block_starts=entry.block_starts,
         cycle_limit=2 * case.counts["cycles"] + SPARE_CYCLES,
     )
 
@@ -293,6 +294,7 @@ def _layer_request(
             "ACCUMULATOR_BITS": engine.accumulator_bits,
             "COUNTER_BITS": engine.counter_bits,
             "LAYER_BITS": engine.layer_bits,
+            "DESCRIPTOR_ADDRESS_BITS": engine.descriptor_address_bits,
         },
         test_module="dtss.rtl.benches.bench_layers",
         build_folder=str(job.work / simulator / "build_layers"),

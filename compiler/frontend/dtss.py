@@ -30,6 +30,8 @@ from dtss.models.weight_rounding import RoundedConv2d, RoundedLinear, on_grid
 
 STEM_POOL = MaxPool(kernel=3, stride=2, padding=1)
 
+IMAGES_AT_ONCE = 16  # of a large network: what it works on stays small
+
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # noqa: B008 - frozen
     """A checkpoint as a source, its errors in the compiler's form."""
@@ -88,10 +90,10 @@ def _refuse_contradictions(checkpoint: Checkpoint, options: ReadOptions, where: 
 def float_logits(checkpoint: Checkpoint) -> NDArray[np.float32]:
     """Mean logits [B, K] of the trained network itself on its stored images."""
     model = checkpoint.build_model()
+    images = checkpoint.preprocess(checkpoint.samples.images)
     with torch.no_grad():
-        per_step: NDArray[np.float32] = model(checkpoint.preprocess(checkpoint.samples.images)).numpy()
-    mean: NDArray[np.float32] = per_step.mean(0)
-    return mean
+        means = [model(chunk).mean(0).numpy() for chunk in images.split(IMAGES_AT_ONCE)]
+    return np.concatenate(means).astype(np.float32, copy=False)
 
 
 def exact_logits(checkpoint: Checkpoint, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from dtss.compiler.emit import emit_schedule
+import msgspec
+
+from dtss.compiler.emit import emit_schedule, tensors_of
 from dtss.compiler.errors import CompileError
 from dtss.compiler.graph.ir import Graph, Lif, Node, Product
 from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
 from dtss.compiler.passes.tiling_cost import Candidate, candidates
+from dtss.compiler.passes.weight_blocks import weight_blocks
 from dtss.compiler.schedule.format import Product as ProductNode
 from dtss.compiler.schedule.format import Schedule
 
 
 @dataclass(frozen=True)
 class AssignTiles(PassBase):
-    """The time order and the strip length of each product by `tiling_cost`; membranes only while their memory lasts."""
+    """Time order and strips of each product by `tiling_cost`, membranes only if they fit; weights cut into blocks."""
 
     name: ClassVar[str] = "assign-tiles"
     requires: ClassVar[frozenset[Stage]] = frozenset({Stage.INTEGER, Stage.BOUNDED})
@@ -37,8 +40,18 @@ class AssignTiles(PassBase):
             changed[node.name] = replace(node, tiling=tiling)
             if neuron is not None and neuron.state is not None:
                 changed[neuron.name] = replace(neuron, state=replace(neuron.state, time_order=tiling.time_order))
-                room -= needed if tiling.time_order == "outer" else 0
-        return graph.map_nodes(changed)
+        return _in_blocks(graph.map_nodes(changed), target)
+
+
+def _in_blocks(graph: Graph, target: Target) -> Graph:
+    """The same graph with its weights cut for the weight memory."""
+    blocks = weight_blocks(emit_schedule(graph, target.hardware), tensors_of(graph))
+    return graph.map_nodes({name: _with_blocks(graph.node(name), tiles) for name, tiles in blocks.items()})
+
+
+def _with_blocks(node: Node, output_tiles: int) -> Node:
+    assert node.tiling is not None
+    return replace(node, tiling=msgspec.structs.replace(node.tiling, output_tiles_per_block=output_tiles))
 
 
 def _fused(graph: Graph, node: Node) -> tuple[str, Node]:

@@ -67,13 +67,15 @@ def candidates(schedule: Schedule, product: Product, time_order: TimeOrder | Non
 def _tiling(schedule: Schedule, product: Product, order: TimeOrder, positions_per_strip: int) -> Tiling:
     array, streamed = schedule.hardware.array, schedule.node(product.inputs[0])
     packed = offsets_per_word(product, streamed, array)
+    output_tiles = len(output_columns(product, array))
     return Tiling(
         time_order=order,
         positions_per_strip=positions_per_strip,
         offsets_per_word=packed,
         strips=ceil(group_positions(product) / positions_per_strip),
         reduction_tiles=len(reduction_rows(product, streamed, array, packed)),
-        output_tiles=len(output_columns(product, array)),
+        output_tiles=output_tiles,
+        output_tiles_per_block=output_tiles,
     )
 
 

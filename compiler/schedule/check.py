@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from dtss.compiler.schedule import geometry as geometry_of
+from dtss.compiler.schedule.check_memory import check_memory
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.format import (
     Add,
@@ -375,6 +376,13 @@ def _tilings(schedule: Schedule, tensors: Tensors) -> Violations:
         if tiling.positions_per_strip < 1:
             yield f"{where}.positions_per_strip", f"found {tiling.positions_per_strip}", "give at least 1"
             continue
+        blocked = tiling.output_tiles_per_block
+        if not 1 <= blocked <= max(1, tiling.output_tiles):
+            yield f"{where}.output_tiles_per_block", f"found {blocked}", f"give 1 to {tiling.output_tiles}"
+            continue
+        if isinstance(node, AttentionProduct) and blocked != tiling.output_tiles:
+            hint = "its stationary operand is no weight: give output_tiles"
+            yield f"{where}.output_tiles_per_block", f"found {blocked}", hint
         cut = geometry_of.geometry(schedule, node)
         slots = tiling.positions_per_strip * (max(1, len(cut.slot_steps)) if tiling.time_order == "inner" else 1)
         if slots > array.strip_slots:
@@ -403,4 +411,5 @@ INVARIANTS: tuple[Callable[[Schedule, Tensors], Violations], ...] = (
     _reads_of_dead_values,
     _neurons,
     _tilings,
+    check_memory,
 )

@@ -9,7 +9,7 @@ The next weight tile loads meanwhile into the other bank, ⌈rows / weight_rows_
 
     start[i+1] = max(end[i], start[i] + load[i+1]),   end[i] = start[i] + busy[i]
     busy[i] = stream[i], and for the last pass of a strip and output tile  + DRAIN + walk[i]
-    cycles = load[0] + Σ_i max(busy[i], load[i+1])
+    cycles of a block = load[first] + Σ_i max(busy[i], load[i+1]),   load[i+1] = 0 for its last pass
 
 The walk takes one cycle for each (position, step) of the strip, C channels at a time.
 A value that is not a product's is computed by the elementwise unit, one spike word (R bits, one plane) or one
@@ -97,11 +97,15 @@ def stream_cycles(nonzero: NDArray[np.bool_], skip_group: int) -> NDArray[np.int
     return cycles
 
 
-def sequence_cycles(busy: NDArray[np.int64], load: NDArray[np.int64]) -> tuple[Counter, Counter]:
-    """(cycles, load stalls) of passes in a row: busy [B, passes], load [passes]."""
+def block_cycles(
+    busy: NDArray[np.int64], load: NDArray[np.int64], block: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(cycles, load stalls) of each block's passes, [B, blocks]: busy [B, passes], load and block [passes]."""
+    starts = np.flatnonzero(np.diff(block, prepend=-1))
     next_load = np.append(load[1:], 0)
-    total = load[0] + np.maximum(busy, next_load).sum(-1)
-    return total, total - busy.sum(-1)
+    next_load[starts[1:] - 1] = 0
+    total = load[starts] + np.add.reduceat(np.maximum(busy, next_load), starts, axis=-1)
+    return total, total - np.add.reduceat(busy, starts, axis=-1)
 
 
 def pass_words(popcounts: NDArray[np.int64], cut: Geometry) -> list[NDArray[np.int64]]:
@@ -129,9 +133,8 @@ def product_counts(schedule: Schedule, node: Product, popcounts: NDArray[np.int6
     stream, ones, issued, offered = _per_pass(popcounts, cut, table, array.skip_group)
     walks = np.where(table.walk > 0, table.walk + DRAIN, 0)
     busy = stream + walks
-    counts["cycles"], counts["load_stall_cycles"] = sequence_cycles(
-        busy, load_cycles(table.rows, array.weight_rows_per_cycle)
-    )
+    cycles, stalls = block_cycles(busy, load_cycles(table.rows, array.weight_rows_per_cycle), table.block)
+    counts["cycles"], counts["load_stall_cycles"] = cycles.sum(-1), stalls.sum(-1)
     counts["stream_cycles"] = stream.sum(-1)
     counts["words_issued"] = issued.sum(-1)
     counts["active_bits"] = ones.sum(-1)

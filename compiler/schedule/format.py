@@ -64,6 +64,7 @@ class Tiling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     positions_per_strip: output positions whose sums stay beside the array together.
     offsets_per_word: kernel offsets packed into one spike word (1 unless the channels are few).
     strips, reduction_tiles, output_tiles: tile counts, per head and (time_order outer) per step.
+    output_tiles_per_block: output tiles whose weights are in weight memory together.
     """
 
     time_order: TimeOrder
@@ -72,6 +73,7 @@ class Tiling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strips: int
     reduction_tiles: int
     output_tiles: int
+    output_tiles_per_block: int
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -235,14 +237,43 @@ class AverageTimeSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pruned: float
 
 
-class MemoryPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bits of each on-chip memory in use: the sum for weights and membranes, the liveness peak for the rest."""
+MemoryName = Literal["weight", "spike", "current", "membrane", "image"]
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Rows first_row … first_row + rows − 1 of a memory, and what lies there while `buffers` says that it is needed.
+
+    node: whose value, membranes or weights.  block: of the weights, see `geometry`.
+    Weights that do not all fit follow one another around the weight memory: rows count modulo its size.
+    """
+
+    memory: MemoryName
+    node: str
+    block: int
+    first_row: int
+    rows: int
+
+
+class MemoryUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One memory: rows that are needed at once at the worst time, rows up to the highest region, rows there are."""
+
+    row_bits: int
+    needed_rows: int
+    used_rows: int
+    capacity_rows: int
+
+
+class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where everything lies on chip. weights_resident: all weights fit, so DRAM is read once, not once an image."""
 
     weight_bits: int
-    spike_peak_bits: int
-    current_peak_bits: int
-    membrane_bits: int
-    weights_resident: bool  # all weights fit on chip, so DRAM is read once, not once an image
+    weights_resident: bool
+    weight: MemoryUse
+    spike: MemoryUse
+    current: MemoryUse
+    membrane: MemoryUse
+    image: MemoryUse
+    regions: tuple[Region, ...]
 
 
 class SideCar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,11 +1,13 @@
 """How a product is cut for the array: lanes, tiles, strips and passes.
 
-    for [step, time outermost]:  for group (head):  for strip:  for output tile:
+    for block:  for [step, time outermost]:  for group (head):  for strip:  for output tile of the block:
         for [step, if the weights change with it]:  for reduction tile:  one pass
         one walk of the strip
 
-A pass holds one weight tile (rows × columns) still while the strip's spike words stream over it. Its
-words come in the order (position, step, plane). The walk then visits (position, step), C channels a cycle.
+A block is a run of output tiles whose weights are in weight memory together: all of them, if they fit; so each
+weight crosses from DRAM once. A pass holds one weight tile (rows × columns) still while the strip's spike words
+stream over it. Its words come in the order (position, step, plane). The walk then visits (position, step), C
+channels a cycle.
 """
 
 from __future__ import annotations
@@ -49,6 +51,11 @@ class Geometry:
     weights_change: bool
     time_order: TimeOrder
     positions_per_strip: int
+    output_tiles_per_block: int
+
+    @property
+    def blocks(self) -> int:
+        return math.ceil(len(self.columns) / self.output_tiles_per_block)
 
     @property
     def strips(self) -> int:
@@ -84,6 +91,7 @@ class PassTable:
     columns: NDArray[np.int64]
     walk: NDArray[np.int64]
     walk_step: NDArray[np.int64]  # the step walked in time_order outer, −1 in inner
+    block: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.group)
@@ -167,22 +175,28 @@ def geometry(schedule: Schedule, node: Product) -> Geometry:
         weights_change=isinstance(node, AttentionProduct),
         time_order=node.tiling.time_order,
         positions_per_strip=node.tiling.positions_per_strip,
+        output_tiles_per_block=node.tiling.output_tiles_per_block,
     )
 
 
 def pass_table(cut: Geometry) -> PassTable:
     """Every pass of a product, in execution order."""
     together = cut.time_order == "inner" or not cut.walk_steps
-    tables = [_strip_passes(cut, walk_step) for walk_step in ((-1,) if together else cut.walk_steps)]
+    tables = [
+        _strip_passes(cut, block, walk_step)
+        for block in range(cut.blocks)
+        for walk_step in ((-1,) if together else cut.walk_steps)
+    ]
     return PassTable(*(np.concatenate(columns) for columns in zip(*tables, strict=True)))
 
 
-def _strip_passes(cut: Geometry, walk_step: int) -> tuple[NDArray[np.int64], ...]:
-    """All passes of all groups and strips, for one walked step (outer) or for all of them (−1, inner)."""
+def _strip_passes(cut: Geometry, block: int, walk_step: int) -> tuple[NDArray[np.int64], ...]:
+    """All passes of all groups and strips in a block, for one walked step (outer) or for all of them (−1, inner)."""
     steps = _pass_step_indices(cut, walk_step)
     tiles = np.arange(len(cut.rows)) if len(steps) else np.array([-1])
     steps = steps if len(steps) else np.array([-1])
-    axes = (np.arange(cut.groups), np.arange(cut.strips), np.arange(len(cut.columns)), steps, tiles)
+    output_tiles = np.arange(len(cut.columns))[block * cut.output_tiles_per_block :][: cut.output_tiles_per_block]
+    axes = (np.arange(cut.groups), np.arange(cut.strips), output_tiles, steps, tiles)
     group, strip, output_tile, step, tile = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
     last = (tile == tiles[-1]) & (step == steps[-1])
     visits = cut.strip_positions * (len(cut.walk_steps) if walk_step < 0 else 1)
@@ -190,7 +204,7 @@ def _strip_passes(cut: Geometry, walk_step: int) -> tuple[NDArray[np.int64], ...
     columns = np.array(cut.columns)[output_tile]
     return (
         group, step, strip, output_tile, tile, rows, columns,
-        np.where(last, visits[strip], 0), np.full(len(group), walk_step),
+        np.where(last, visits[strip], 0), np.full(len(group), walk_step), np.full(len(group), block),
     )  # fmt: skip
 
 

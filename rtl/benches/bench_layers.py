@@ -26,8 +26,7 @@ async def every_layer_equals_the_interpreter(dut: Any) -> None:
     await _reset(dut)
     answers = []
     for index, layer in enumerate(plan.layers):
-        ended = await _run(dut, index, layer)
-        counters = await _counters(dut)
+        ended, counters = await _run(dut, index, layer)
         trace = read_trace((layer_folder(index) / "trace.hex").read_text(), plan.engine)
         comparison = compare_walks(layer.name, _expected(index), trace) if ended else _endless(layer)
         answers.append(LayerAnswer(name=layer.name, counters=counters, comparison=comparison))
@@ -39,7 +38,7 @@ async def every_layer_equals_the_interpreter(dut: Any) -> None:
 
 
 async def _reset(dut: Any) -> None:
-    for name in ("load", "start", "finish", "layer_index", "layer", "counter_select"):
+    for name in ("load", "start", "start_row", "finish", "layer_index", "layer", "counter_select"):
         getattr(dut, name).value = 0
     dut.reset.value = 1
     await ClockCycles(dut.clock, 3)
@@ -47,25 +46,27 @@ async def _reset(dut: Any) -> None:
     await RisingEdge(dut.clock)
 
 
-async def _run(dut: Any, index: int, layer: LayerPlan) -> bool:
-    """Load, start, wait. False if the layer did not end."""
-    ended = True
+async def _run(dut: Any, index: int, layer: LayerPlan) -> tuple[bool, dict[str, int]]:
+    """Load, run block after block, add up the counters. False if a block did not end."""
     dut.layer_index.value = index
     dut.layer.value = int(layer.configuration, 16)
     for memory, rows in layer.rows.items():
         getattr(dut, f"{memory}_rows").value = rows
     await _pulse(dut, dut.load)
-    if layer.rows["descriptor"]:
+    ended, counters = True, dict.fromkeys(Counts.__struct_fields__, 0)
+    for row in layer.block_starts:
+        dut.start_row.value = row
         await _pulse(dut, dut.start)
         try:
             await with_timeout(RisingEdge(dut.done), layer.cycle_limit * PERIOD_NS, "ns")
         except SimTimeoutError:
             ended = False
-    else:
-        await _reset(dut)  # nothing to run; the layer before has left its counters
-    await ClockCycles(dut.clock, 3)
+            break
+        await ClockCycles(dut.clock, 3)
+        for name, count in (await _counters(dut)).items():
+            counters[name] += count
     await _pulse(dut, dut.finish)
-    return ended
+    return ended, counters
 
 
 def _endless(layer: LayerPlan) -> Comparison:

@@ -1,6 +1,6 @@
 // layer_bench: harness of the generated top: loads its memories from files, and writes the walk stream to one.
 //
-// The bench sets layer_index and the row counts, pulses `load`, then `start`; files are layer<index>/<memory>.hex
+// The bench sets layer_index and the row counts, pulses `load`, then `start` for each block; files are layer<index>/<memory>.hex
 // in the working directory, the capture is layer<index>/trace.hex. Python is called at the handshakes only.
 module layer_bench #(
     parameter COLUMNS = 16,
@@ -8,7 +8,8 @@ module layer_bench #(
     parameter VALUE_BITS = 24,
     parameter ACCUMULATOR_BITS = 24,
     parameter COUNTER_BITS = 48,
-    parameter LAYER_BITS = 107
+    parameter LAYER_BITS = 107,
+    parameter DESCRIPTOR_ADDRESS_BITS = 8
 ) (
     input  wire                    clock,
     input  wire                    reset,
@@ -22,6 +23,7 @@ module layer_bench #(
     input  wire [31:0]             word_rows,
     input  wire [31:0]             parameter_rows,
     input  wire [LAYER_BITS-1:0]   layer,
+    input  wire [DESCRIPTOR_ADDRESS_BITS-1:0] start_row,
     input  wire [4:0]              counter_select,
     output wire [COUNTER_BITS-1:0] counter_value,
     output wire                    busy,
@@ -37,6 +39,7 @@ module layer_bench #(
         .clock(clock),
         .reset(reset),
         .start(start),
+        .start_row(start_row),
         .layer(layer),
         .busy(busy),
         .done(done),

@@ -15,11 +15,12 @@ EXPECTED = "expected.npz"
 
 
 class LayerPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One layer: its configuration row and how many rows of each memory its files hold."""
+    """One layer: its configuration row, how many rows of each memory its files hold, and where each run starts."""
 
     name: str
     configuration: str
     rows: dict[str, int]
+    block_starts: tuple[int, ...]
     cycle_limit: int
 
 

@@ -1,16 +1,16 @@
-// pass_controller: runs the passes of a layer back to back while the next weight tile loads.
+// pass_controller: runs the passes of a weight block back to back while the next weight tile loads.
 //
 //   start[i+1] = max(end[i], start[i] + load[i+1]),   end[i] = start[i] + busy[i]
 //
-// A cycle is counted (`counting`) from the first load cycle of the layer to the last cycle of the last walk. The
+// A cycle is counted (`counting`) from the first load cycle of the block to the last cycle of the last walk. The
 // cycle in which the first descriptor is fetched is before that; everything that leaves the last visit's
-// registers is after. So the count is load[0] + Σ max(busy[i], load[i+1]), for every layer.
+// registers is after. So the count is load[0] + Σ max(busy[i], load[i+1]), for every block.
 //
 // Ports:
 //   clock           in   1            rising edge
 //   reset           in   1            synchronous
 //   start           in   1            run a layer; seen in the idle state
-//   current_last    in   1            the running pass is the layer's last
+//   current_last    in   1            the running pass is the block's last
 //   current_walks   in   1            the strip is walked after it
 //   next_streams    in   1            the pass after it has words
 //   next_rows       in   ROW_BITS     weight rows of that pass

@@ -5,15 +5,17 @@
 //                  slot_counter ──────────────────────────────►   walk_controller ─┘ ▲ ▼ membrane_memory
 //
 // A word issued in cycle n is at the AND bank in n + 1, is accumulated in n + 2 and can be walked in n + 3.
-// The owner fills the memories through their write ports, sets `layer`, and pulses `start` while not `busy`.
+// The owner fills the memories through their write ports, sets `layer` and `start_row`, and pulses `start` while not
+// `busy`. A run ends with the next descriptor that is marked last: a layer takes one run for each weight block.
 //
 // Ports:
 //   clock                     in   1                                     rising edge
 //   reset                     in   1                                     synchronous
-//   start                     in   1                                     run the layer
+//   start                     in   1                                     run a block of the layer
+//   start_row                 in   DESCRIPTOR_ADDRESS_BITS               first descriptor of the run: a weight block's
 //   layer                     in   LAYER_BITS                            its configuration, see layer_fields
-//   busy                      out  1                                     a layer runs
-//   done                      out  1                                     the layer has ended; until the next start
+//   busy                      out  1                                     a block runs
+//   done                      out  1                                     the block has ended; until the next start
 //   descriptor_write_enable   in   1                                     write ports of the five memories
 //   descriptor_write_address  in   DESCRIPTOR_ADDRESS_BITS               one row for each pass, from row 0
 //   descriptor_write_row      in   DESCRIPTOR_BITS                       see descriptor_fields
@@ -74,6 +76,7 @@ module strip_engine #(
     input  wire                                     clock,
     input  wire                                     reset,
     input  wire                                     start,
+    input  wire [DESCRIPTOR_ADDRESS_BITS-1:0]       start_row,
     input  wire [LAYER_BITS-1:0]                    layer,
     output wire                                     busy,
     output wire                                     done,
@@ -146,7 +149,7 @@ module strip_engine #(
     wire idle, fetching, advance, counting, waiting, streaming, draining, walking, begin_walk, loading;
     reg  [DESCRIPTOR_ADDRESS_BITS-1:0] next_index;
     wire [DESCRIPTOR_ADDRESS_BITS-1:0] descriptor_address =
-        idle ? {DESCRIPTOR_ADDRESS_BITS{1'b0}} : advance ? next_index + 1 : next_index;
+        idle ? start_row : advance ? next_index + 1 : next_index;
     wire [DESCRIPTOR_BITS-1:0] next_descriptor;
     synchronous_memory #(.WIDTH(DESCRIPTOR_BITS), .ADDRESS_BITS(DESCRIPTOR_ADDRESS_BITS)) descriptor_memory (
         .clock(clock),

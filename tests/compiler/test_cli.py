@@ -152,14 +152,14 @@ def test_ablation_says_what_each_pass_is_worth(work: Path, capsys: Capture) -> N
 
 
 def test_ablation_as_a_table_with_what_does_not_fit(work: Path, capsys: Capture) -> None:
-    Path("tight.toml").write_text(EDGE.replace("membrane_bytes = 65536", "membrane_bytes = 5760"))
-    options = ["--ablation", "--limit", "2", "--hardware", "tight.toml", "--time-order", "outer"]
+    Path("tight.toml").write_text(EDGE.replace("strip_slots = 32", "strip_slots = 3"))
+    options = ["--ablation", "--limit", "2", "--hardware", "tight.toml", "--time-order", "inner"]
     assert main(["../small.pt", "-o", "small.json", *options]) == 0
     out = capsys.readouterr().out
     assert "for an image, mean of 2\n" in out
     assert re.search(r"^all passes .* the same$", out, flags=re.MULTILINE)
-    assert re.search(r"^without hoist-constants +does not compile$", out, flags=re.MULTILINE)
-    assert "without hoist-constants: memory.membrane_bytes: the network needs" in out
+    assert re.search(r"^without prune-time-steps +does not compile$", out, flags=re.MULTILINE)
+    assert "without prune-time-steps: stem.1.conv: 4 time steps do not fit the 3 accumulator slots" in out
 
 
 def test_ablation_that_finds_other_integers_fails(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -421,8 +421,8 @@ def test_dump_folder_that_is_a_file(work: Path, capsys: Capture) -> None:
             "spike_bytes = 32768",
             "spike_bytes = 100",
             (
-                "memory.spike_bytes: the network needs 288 bytes at once, and edge-16x16 has 100; "
-                "use a hardware file with memory.spike_bytes = 288 or more"
+                "memory.spike_bytes: the network needs 768 bytes at once, and edge-16x16 has 100; "
+                "use a hardware file with memory.spike_bytes = 768 or more"
             ),
         ),
         (

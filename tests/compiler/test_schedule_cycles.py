@@ -14,7 +14,7 @@ from dtss.compiler.graph.ir import Graph
 from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph
-from dtss.compiler.schedule.cycles import DRAIN, load_cycles, product_counts, sequence_cycles, stream_cycles
+from dtss.compiler.schedule.cycles import DRAIN, block_cycles, load_cycles, product_counts, stream_cycles
 from dtss.compiler.schedule.format import AttentionProduct, Product, TimeOrder
 from dtss.compiler.schedule.geometry import Geometry, geometry, pass_table
 from dtss.compiler.schedule.hardware import Hardware
@@ -64,8 +64,14 @@ def test_load_rounds_up() -> None:
 
 def test_next_tile_loads_while_this_one_streams() -> None:
     """load[0] + max(10, 4) + max(2, 4) + 5: two cycles of waiting after the second pass, four before the first."""
-    cycles, stalls = sequence_cycles(np.array([[10, 2, 5]]), np.array([4, 4, 4]))
-    assert (cycles.tolist(), stalls.tolist()) == ([23], [6])
+    cycles, stalls = block_cycles(np.array([[10, 2, 5]]), np.array([4, 4, 4]), np.array([0, 0, 0]))
+    assert (cycles.tolist(), stalls.tolist()) == ([[23]], [[6]])
+
+
+def test_a_block_loads_its_first_tile_after_the_block_before() -> None:
+    """4 + 10 + 4 + max(2, 4) + 5, the first in a block of its own."""
+    cycles, stalls = block_cycles(np.array([[10, 2, 5]]), np.array([4, 4, 4]), np.array([0, 1, 1]))
+    assert (cycles.tolist(), stalls.tolist()) == ([[14, 13]], [[4, 6]])
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=8))
@@ -77,13 +83,13 @@ def test_sequence_is_its_recurrence(passes: list[tuple[int, int]]) -> None:
         if index + 1 < len(passes):
             start = max(end, start + passes[index + 1][1])
     busy, load = np.array(passes).T
-    cycles, stalls = sequence_cycles(busy[None], load)
-    assert (int(cycles[0]), int(stalls[0])) == (end, end - busy.sum())
+    cycles, stalls = block_cycles(busy[None], load, np.zeros(len(passes), np.int64))
+    assert (int(cycles[0, 0]), int(stalls[0, 0])) == (end, end - busy.sum())
 
 
 SMALL = Geometry(
     groups=1, positions=3, slot_steps=(0, 2), walk_steps=(0, 1, 2), planes=2, rows=(4, 1), columns=(3, 2),
-    weights_change=False, time_order="inner", positions_per_strip=2,
+    weights_change=False, time_order="inner", positions_per_strip=2, output_tiles_per_block=2,
 )  # fmt: skip
 
 
@@ -102,6 +108,15 @@ def test_inner_passes_serve_all_steps_and_the_last_walks_them() -> None:
         (0, 0, 1, -1, 0, 4, 2, 0, -1), (0, 0, 1, -1, 1, 1, 2, 6, -1),
         (0, 1, 0, -1, 0, 4, 3, 0, -1), (0, 1, 0, -1, 1, 1, 3, 3, -1),
         (0, 1, 1, -1, 0, 4, 2, 0, -1), (0, 1, 1, -1, 1, 1, 2, 3, -1),
+    ]  # fmt: skip
+
+
+def test_a_block_takes_all_strips_before_the_next() -> None:
+    cut = replace(SMALL, output_tiles_per_block=1, rows=(4,))
+    assert pass_table(cut).block.tolist() == [0, 0, 1, 1]
+    assert rows_of(cut) == [
+        (0, 0, 0, -1, 0, 4, 3, 6, -1), (0, 1, 0, -1, 0, 4, 3, 3, -1),
+        (0, 0, 1, -1, 0, 4, 2, 6, -1), (0, 1, 1, -1, 0, 4, 2, 3, -1),
     ]  # fmt: skip
 
 

@@ -154,14 +154,14 @@ def test_deep_nesting(path: Path) -> None:
 
 
 def put(field: str, value: object) -> Edit:
-    """Set `a.b`, or `name/a.b` of the node of that name."""
+    """Set `a.b`, or `name/a.b` of the node of that name; a number is an index."""
 
     def change(document: Document) -> None:
         name, _, rest = field.rpartition("/")
         target: Any = next(node for node in document["nodes"] if node["name"] == name) if name else document
         *parents, last = rest.split(".")
         for part in parents:
-            target = target[part]
+            target = target[int(part) if isinstance(target, list) else part]
         target[last] = value
 
     return change
@@ -462,6 +462,43 @@ VIOLATIONS: list[tuple[str, Edit, str]] = [
         "_integrators",
         integrate(active=[0, 1], reused=[2, 3]),
         "late.steps: has reused or bias-only steps; an integrator computes every step",
+    ),
+    (
+        "_tilings",
+        put("stem.conv/tiling.output_tiles_per_block", 2),
+        "stem.conv.tiling.output_tiles_per_block: found 2; give 1 to 1",
+    ),
+    ("check_memory", put("memory.regions", []), "memory.regions: no weight rows for stem.conv, block 0; recompile"),
+    (
+        "check_memory",
+        lambda document: document["memory"]["regions"].append(dict(document["memory"]["regions"][0])),
+        "memory.regions[23]: weight of stem.conv, block 0, again; nothing needs it; recompile",
+    ),
+    (
+        "check_memory",
+        put("memory.regions.0.rows", 1),
+        "memory.regions[0].rows: found 1; stem.conv needs 18",
+    ),
+    (
+        "check_memory",
+        put("memory.regions.1.first_row", 0),
+        "memory.weight: stem.conv and attn.q.linear share rows; both are needed at once",
+    ),
+    (
+        "check_memory",
+        put("memory.regions.0.first_row", -1),
+        "memory.weight: rows -1 … 16 of stem.conv; it has rows 0 … 16383",
+    ),
+    (
+        "check_memory",
+        put("memory.weights_resident", False),
+        "memory.weights_resident: found False; the weights make it True",
+    ),
+    ("check_memory", put("memory.weight_bits", 8), "memory.weight_bits: found 8; the weights have 1408"),
+    (
+        "check_memory",
+        put("memory.spike.needed_rows", 1),
+        "memory.spike.needed_rows: found 1; it is 72; recompile",
     ),
     (
         "check_hardware",

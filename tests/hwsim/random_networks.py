@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from dtss.compiler.passes.base import Target
 from dtss.compiler.passes.reassociate_attention import ReassociateAttention
-from dtss.compiler.pipeline import PIPELINE, compile_graph, optional_passes
-from dtss.compiler.schedule.format import Schedule, TimeOrder
+from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph, optional_passes
+from dtss.compiler.schedule.buffers import output_tile_rows
+from dtss.compiler.schedule.format import Convolution, Linear, Schedule, TimeOrder
+from dtss.compiler.schedule.hardware import Hardware
 from tests.compiler.random_graphs import graphs, hardware, random_pixels
 
 many = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -26,6 +29,15 @@ class Case:
     pixels: np.ndarray
 
 
+def with_room_for_two_tiles(machine: Hardware, compiled: Compiled) -> Hardware:
+    """The same machine with a weight memory of twice the largest output tile: weights go through it in blocks."""
+    schedule, tensors = compiled.schedule, compiled.tensors
+    products = (node for node in schedule.nodes if isinstance(node, Convolution | Linear))
+    rows = max(output_tile_rows(schedule, tensors, node) for node in products)
+    size = -(-2 * rows * machine.array.columns * machine.widths.weight // 8)
+    return msgspec.structs.replace(machine, memory=msgspec.structs.replace(machine.memory, weight_bytes=size))
+
+
 @st.composite
 def cases(draw: st.DrawFn, largest_steps: int = 4, images: int = 2) -> Case:
     """Any time order, any subset of the optional passes, either order of the attention products."""
@@ -35,11 +47,11 @@ def cases(draw: st.DrawFn, largest_steps: int = 4, images: int = 2) -> Case:
     if order == "inner" and machine.array.strip_slots < graph.time_steps:
         order = None  # a position's steps must fit the slots of a column
     attention = ReassociateAttention(always_scores=draw(st.booleans()))
-    compiled = compile_graph(
-        graph,
-        Target(machine, order),
-        disabled=frozenset(draw(st.sets(st.sampled_from(optional_passes())))),
-        passes=tuple(attention if isinstance(step, ReassociateAttention) else step for step in PIPELINE),
-    )
+    disabled = frozenset(draw(st.sets(st.sampled_from(optional_passes()))))
+    passes = tuple(attention if isinstance(step, ReassociateAttention) else step for step in PIPELINE)
+    compiled = compile_graph(graph, Target(machine, order), disabled=disabled, passes=passes)
+    if draw(st.booleans()):
+        target = Target(with_room_for_two_tiles(machine, compiled), order)
+        compiled = compile_graph(graph, target, disabled=disabled, passes=passes)
     seed = draw(st.integers(0, 2**32 - 1))
     return Case(compiled.schedule, compiled.tensors, random_pixels(graph, seed, images).astype(np.uint8))

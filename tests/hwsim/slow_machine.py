@@ -82,8 +82,12 @@ class SlowMachine:
     # Products
 
     def run_product(self, node: Product) -> None:
-        passes = list(self.passes(node))
         self.sums: dict[tuple[int, int, int, int], int] = {}
+        for tiles in self.blocks(node):
+            self.run_block(node, list(self.passes(node, tiles)))
+
+    def run_block(self, node: Product, passes: list[Pass]) -> None:
+        """The weights of one block are there; its first tile loads before anything else."""
         self.load(node, passes[0] if passes else None)
         while self.rows_to_load > 0:
             self.tick("load_stall_cycles")
@@ -104,7 +108,12 @@ class SlowMachine:
         rows = "stationary_row_reads" if isinstance(node, AttentionProduct) else "weight_row_reads"
         self.events[rows] += self.rows_to_load
 
-    def passes(self, node: Product) -> Iterator[Pass]:
+    def blocks(self, node: Product) -> list[tuple[tuple[int, ...], ...]]:
+        """Output tiles whose weights are in weight memory together."""
+        assert node.tiling is not None
+        return cut(tuple(self.output_tiles(node)), node.tiling.output_tiles_per_block)
+
+    def passes(self, node: Product, tiles: tuple[tuple[int, ...], ...]) -> Iterator[Pass]:
         """Time outermost: a round of everything for each walked step. Innermost: one round."""
         assert node.tiling is not None
         walked = self.walked_steps(node)
@@ -113,7 +122,7 @@ class SlowMachine:
             groups = node.heads if isinstance(node, AttentionProduct) else 1
             for group in range(groups):
                 for positions in self.strips(node):
-                    for channels in self.output_tiles(node):
+                    for channels in tiles:
                         yield from self.passes_of_tile(node, group, steps, positions, channels)
 
     def passes_of_tile(

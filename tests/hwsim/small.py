@@ -5,8 +5,11 @@ The mask keeps step 0 of the neurons, and the state lives that long.
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
+from dtss.compiler.emit import NO_PLAN
+from dtss.compiler.memory_plan import plan_memory
 from dtss.compiler.schedule.format import (
     AnyNode,
     AverageTimeSteps,
@@ -14,7 +17,6 @@ from dtss.compiler.schedule.format import (
     Image,
     Lif,
     Linear,
-    MemoryPlan,
     Output,
     Preprocess,
     Schedule,
@@ -58,11 +60,11 @@ def small_network() -> tuple[Schedule, dict[str, np.ndarray]]:
         LABELS: np.array([0, 1], np.int64),
         FLOAT_LOGITS: np.array([[2.0, 1.0], [2.0, 1.0]], np.float32),
     }
-    return schedule(nodes()), tensors
+    return schedule(nodes(), tensors), tensors
 
 
 def nodes() -> tuple[AnyNode, ...]:
-    once = Tiling("inner", 2, 1, 1, 1, 1)
+    once = Tiling("inner", 2, 1, 1, 1, 1, 1)
     return (
         Image(name="image", inputs=(), shape=(1, 2, 3), value=Value(0, 15), steps=Steps(active=(0,), reused=(1,))),
         Linear(
@@ -85,25 +87,24 @@ def nodes() -> tuple[AnyNode, ...]:
             name="head", inputs=("sum",), shape=(1, 1, 2), value=Value(0, 7),
             steps=Steps(active=(0,), bias_only=(1,), why=("", "bias only: sum is zero")),
             weight="head.weight", weight_bits=8, bias="head.bias", current_shift=0, neuron=None,
-            tiling=Tiling("inner", 1, 1, 1, 1, 1),
+            tiling=Tiling("inner", 1, 1, 1, 1, 1, 1),
         ),
     )  # fmt: skip
 
 
-def schedule(network: tuple[AnyNode, ...]) -> Schedule:
-    return Schedule(
+def schedule(network: tuple[AnyNode, ...], tensors: dict[str, np.ndarray]) -> Schedule:
+    made = Schedule(
         format="dtss-schedule/1",
         network="small",
         time_steps=2,
         average_time_steps=AverageTimeSteps(masks=1.0, pruned=1.0),
         preprocess=Preprocess(pixel_scale=1 / 16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), pixel_max=15),
         output=Output(node="head", scale=0.5, classes=("a", "b")),
-        memory=MemoryPlan(
-            weight_bits=80, spike_peak_bits=0, current_peak_bits=0, membrane_bits=0, weights_resident=True
-        ),
+        memory=NO_PLAN,
         passes=(),
         reference=FloatReference(trained_accuracy=None, sample_accuracy=None),
         hardware=MACHINE,
         tensors=SideCar(file="", sha256=""),
         nodes=network,
     )
+    return msgspec.structs.replace(made, memory=plan_memory(made, tensors))

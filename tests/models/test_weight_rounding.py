@@ -115,3 +115,15 @@ def test_impossible_widths_are_refused(bits: int) -> None:
 def test_the_non_spiking_vit_is_refused() -> None:
     with pytest.raises(ValueError, match="digits: weight_bits is 4, but the non-spiking ViT is never compiled"):
         dataclasses.replace(CONFIG, spiking=False)
+
+
+@pytest.mark.slow  # tracing alone takes most of a minute
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's tracer does so
+@pytest.mark.parametrize("residual", ["spike", "membrane"])
+def test_torch_compile_takes_the_network_as_one_graph(residual: Residual) -> None:
+    torch.manual_seed(3)
+    model = Spikformer(dataclasses.replace(CONFIG, residual=residual), (0.5,)).train()
+    images = torch.rand(4, 1, 8, 8)
+    expected = model(images)
+    traced = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False)
+    torch.testing.assert_close(traced(images), expected)

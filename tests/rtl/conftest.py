@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from dtss.compiler.emit import NO_PLAN
+from dtss.compiler.memory_plan import plan_memory
 from dtss.compiler.schedule import io
 from dtss.compiler.schedule.format import (
     Add,
@@ -22,7 +24,6 @@ from dtss.compiler.schedule.format import (
     Image,
     Lif,
     Linear,
-    MemoryPlan,
     Output,
     Preprocess,
     Product,
@@ -172,10 +173,14 @@ def tiled(schedule: Schedule, node: Product, order: TimeOrder) -> Product:
     resident = max(1, len(node.steps.active)) if order == "inner" else 1
     positions = max(1, array.strip_slots // resident - 1)
     streamed = schedule.node(node.inputs[0])
-    tiling = Tiling(order, positions, offsets_per_word(node, streamed, array), 1, 1, 1)
+    tiling = Tiling(order, positions, offsets_per_word(node, streamed, array), 1, 1, 1, 1)
     cut = geometry(schedule, msgspec.structs.replace(node, tiling=tiling))
     counted = msgspec.structs.replace(
-        tiling, strips=cut.strips, reduction_tiles=len(cut.rows), output_tiles=len(cut.columns)
+        tiling,
+        strips=cut.strips,
+        reduction_tiles=len(cut.rows),
+        output_tiles=len(cut.columns),
+        output_tiles_per_block=len(cut.columns) if isinstance(node, AttentionProduct) else -(-len(cut.columns) // 2),
     )
     return msgspec.structs.replace(node, tiling=counted)
 
@@ -193,7 +198,7 @@ def small_schedule(tmp_path: Path) -> Callable[..., Path]:
             average_time_steps=AverageTimeSteps(2.0, 2.0),
             preprocess=Preprocess(1.0, (0.0, 0.0), (1.0, 1.0), 15),
             output=Output("head", 1.0, ("a", "b", "c")),
-            memory=MemoryPlan(1, 1, 1, 1, True),
+            memory=NO_PLAN,
             passes=(),
             reference=FloatReference(None, None),
             hardware=hardware_of(machine),
@@ -202,7 +207,9 @@ def small_schedule(tmp_path: Path) -> Callable[..., Path]:
         )
         nodes = [tiled(schedule, node, order) if isinstance(node, Product) else node for node in build.nodes]
         path = tmp_path / "small.json"
-        io.save(path, msgspec.structs.replace(schedule, nodes=tuple(nodes)), build.tensors)
+        schedule = msgspec.structs.replace(schedule, nodes=tuple(nodes))
+        schedule = msgspec.structs.replace(schedule, memory=plan_memory(schedule, build.tensors))
+        io.save(path, schedule, build.tensors)
         return path
 
     return make

@@ -140,6 +140,17 @@ def test_descriptors_are_the_pass_table(small: LoadedSchedule) -> None:
         assert max(ends) <= layout.flag_rows * engine.group
 
 
+def test_a_block_is_a_run_of_the_engine(small_schedule: Callable[..., Path]) -> None:
+    """Five columns: most layers have several output tiles, and these schedules cut them into two blocks."""
+    loaded = load(small_schedule((12, 5, 21, 3, 2)))
+    layouts = layouts_of(loaded)
+    engine = engine_for(loaded.schedule, layouts)
+    assert max(len(layout.block_starts) for layout in layouts) == 2
+    for layout in (layout for layout in layouts if layout.runs):
+        last = [fields_of(engine.descriptor_widths, row)["last"] for row in descriptors(engine, layout)]
+        assert [row + 1 for row, ends in enumerate(last) if ends] == [*layout.block_starts[1:], len(last)]
+
+
 def test_counters_are_numbered_as_in_the_cycle_rules() -> None:
     text = next(path for path in leaf_modules() if path.stem == "performance_counters").read_text()
     for number, name in enumerate(Counts.__struct_fields__):

@@ -4,10 +4,11 @@
 // Ports:
 //   clock                     in   1     rising edge
 //   reset                     in   1     synchronous
-//   start                     in   1     run the layer
+//   start                     in   1     run a block of the layer
+//   start_row                 in   6     first descriptor of the run
 //   layer                     in   108   its configuration, see layer_fields
-//   busy                      out  1     a layer runs
-//   done                      out  1     the layer has ended; until the next start
+//   busy                      out  1     a block runs
+//   done                      out  1     the block has ended; until the next start
 //   descriptor_write_enable   in   1     write port of the descriptor memory
 //   descriptor_write_address  in   6     its row
 //   descriptor_write_row      in   63    the row's content
@@ -36,6 +37,7 @@ module dtss_strip_engine_top (
     input  wire            clock,
     input  wire            reset,
     input  wire            start,
+    input  wire      [5:0] start_row,
     input  wire    [107:0] layer,
     output wire            busy,
     output wire            done,
@@ -88,6 +90,7 @@ module dtss_strip_engine_top (
         .clock(clock),
         .reset(reset),
         .start(start),
+        .start_row(start_row),
         .layer(layer),
         .busy(busy),
         .done(done),

@@ -1,0 +1,46 @@
+"""How many output tiles of a product have their weights on chip together.
+
+All of them, if the weights of the whole network fit the weight memory. Else each product is cut into blocks of at
+most half the memory, so that the next block crosses from DRAM while this one runs; a block is used for every strip
+before the next, so that each weight crosses once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dtss.compiler.errors import CompileError
+from dtss.compiler.schedule.buffers import capacity_rows, output_tile_rows
+from dtss.compiler.schedule.format import Convolution, Linear, Schedule
+
+BLOCKS_AT_ONCE = 2  # the one that runs and the one that is fetched
+
+
+def weight_blocks(schedule: Schedule, tensors: Mapping[str, NDArray[Any]]) -> dict[str, int]:
+    """Output tiles in a block, by product; of equal blocks as nearly as can be."""
+    products = [node for node in schedule.nodes if isinstance(node, Convolution | Linear) and node.tiling is not None]
+    rows = {node.name: output_tile_rows(schedule, tensors, node) for node in products}
+    tiles = {node.name: node.tiling.output_tiles for node in products if node.tiling is not None}
+    capacity = capacity_rows(schedule, "weight")
+    if sum(rows[name] * tiles[name] for name in rows) <= capacity:
+        return tiles
+    widest = max(rows, key=rows.__getitem__)
+    if rows[widest] > capacity:
+        size = rows[widest] * schedule.hardware.array.columns * schedule.hardware.widths.weight // 8
+        raise CompileError(
+            widest,
+            f"the weights of {schedule.hardware.array.columns} of its outputs take {size} bytes, and "
+            f"{schedule.hardware.name} has {schedule.hardware.memory.weight_bytes}",
+            f"use a hardware file with memory.weight_bytes = {size} or more; "
+            f"{BLOCKS_AT_ONCE * size} hide the transfer from DRAM",
+        )
+    most = {name: max(1, capacity // BLOCKS_AT_ONCE // rows[name]) for name in rows}
+    return {name: _balanced(tiles[name], most[name]) for name in rows}
+
+
+def _balanced(tiles: int, most: int) -> int:
+    """The smallest size that needs no more blocks than `most` does."""
+    return -(-tiles // -(-tiles // most))
