@@ -1,5 +1,6 @@
 """Weights on the grid that the compiler will choose: scales by hand, values, and the gradient that passes through."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -124,6 +125,6 @@ def test_torch_compile_takes_the_network_as_one_graph(residual: Residual) -> Non
     torch.manual_seed(3)
     model = Spikformer(dataclasses.replace(CONFIG, residual=residual), (0.5,)).train()
     images = torch.rand(4, 1, 8, 8)
-    expected = model(images)
+    before = copy.deepcopy(model)  # BatchNorm's statistics move, and the scale of added currents with them
     traced = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=False)
-    torch.testing.assert_close(traced(images), expected)
+    torch.testing.assert_close(traced(images), before(images))
