@@ -33,6 +33,7 @@ from dtss.models.spikformer import Spikformer, SpikformerConfig
 FORMAT = "dtss-checkpoint/1"
 SECTIONS = ("format", "config", "state_dict", "preprocess", "samples", "classes", "training")
 RETRAIN = "train it again with dtss-train"
+DIRECTORY = 0x10  # MS-DOS attribute of a zip member; torch reads such a tensor as unset memory
 # what zipfile raises on an archive with changed bytes
 DAMAGE = (
     zipfile.BadZipFile,
@@ -160,7 +161,7 @@ def read_archive(path: Path, allowed: Sequence[type] = (), again: str = f"copy i
             "a folder" if path.is_dir() else "nothing",
             "give the path of a checkpoint file",
         )
-    if not zipfile.is_zipfile(path):
+    if not _is_archive(path):
         size = path.stat().st_size
         raise CheckpointError(
             "not a checkpoint, or truncated",
@@ -186,10 +187,20 @@ def read_archive(path: Path, allowed: Sequence[type] = (), again: str = f"copy i
         raise CheckpointError("not a torch archive", where, found, again) from error
 
 
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an end record that speaks of several disks
+        return False
+
+
 def _damaged_member(path: Path) -> str | None:
-    """What the archive's own checksums complain of; torch.load does not look at them."""
+    """What the archive's own checksums complain of, and tensors marked as folders; torch.load looks at neither."""
     try:
         with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.external_attr & DIRECTORY:
+                    return f"a folder in place of {member.filename}"
             name = archive.testzip()
     except DAMAGE as error:
         return f"{type(error).__name__}: {error}"

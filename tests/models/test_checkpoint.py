@@ -135,6 +135,18 @@ def test_one_changed_byte_is_found(checkpoint: Checkpoint, tmp_path: Path) -> No
     assert sentence.endswith("; copy it again or train it again with dtss-train")
 
 
+def test_a_tensor_marked_as_a_folder_is_found(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "small.pt"
+    save(checkpoint, path)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"archive/data/9") - 46 + 38] = 0x10
+    path.write_bytes(content)
+    assert refusal(path) == (
+        "small.pt: damaged archive: found a folder in place of archive/data/9; "
+        "copy it again or train it again with dtss-train"
+    )
+
+
 @hypothesis.given(position=strategies.integers(0, 10**6), byte=strategies.integers(0, 255))
 @hypothesis.example(position=29, byte=85)  # the length of a field in the first header: the archive ends too early
 @hypothesis.settings(
