@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtss.compiler.frontend.options import Architecture, ReadOptions
-from dtss.compiler.schedule.command import run_command
+from dtss.compiler.schedule.command import positive, run_command
 from dtss.compiler.schedule.errors import EXIT_CHECK_FAILED, EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="dtss-compile",
         description="Compile a trained spiking transformer to an integer, pruned, tiled schedule.",
-        epilog="exit codes: 0 ok, 1 check failed, 2 usage, 3 bad input file, "
+        epilog="exit codes: 0 ok, 1 check failed, 2 usage, 3 bad input file or no place to write, "
         "4 model unsupported or does not fit, 70 internal bug",
     )
     command.add_argument(
@@ -56,14 +57,14 @@ def parser() -> argparse.ArgumentParser:
                          help="also compile with each optional pass off, simulate, and compare")  # fmt: skip
     command.add_argument("--tech", default="45nm", metavar="NAME|FILE",
                          help="the energies of --ablation, as in dtss-sim (default: %(default)s)")  # fmt: skip
-    command.add_argument("--limit", type=_positive, default=16, metavar="N",
+    command.add_argument("--limit", type=positive, default=16, metavar="N",
                          help="images that --ablation simulates (default: %(default)s)")  # fmt: skip
     command.add_argument("--dump", type=Path, metavar="DIR", help="write the graph after each pass")
     command.add_argument("--onnx", type=Path, metavar="FILE", help="write the float network with frozen masks as ONNX")
     command.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     command.add_argument("--quiet", action="store_true", help="print nothing but errors")
     command.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
-    command.add_argument("--check", type=_positive, nargs="?", const=DEFAULT_CHECKED_IMAGES, metavar="N",
+    command.add_argument("--check", type=positive, nargs="?", const=DEFAULT_CHECKED_IMAGES, metavar="N",
                          help="compare float graph and source framework, integers and float graph, on N images "
                          "(default: %(const)s)")  # fmt: skip
     _add_source_options(command)
@@ -79,8 +80,8 @@ def _add_source_options(command: argparse.ArgumentParser) -> None:
     group.add_argument("--arch", type=_architecture, metavar="NAME",
                        help="spikformer or spikingformer (-cml for CML's), its sizes read from the tensors, "
                        "or checked against the name: spikformer-4-384")  # fmt: skip
-    group.add_argument("--heads", type=_positive, metavar="N", help="attention heads")
-    group.add_argument("--time-steps", type=_positive, metavar="T", help="time steps to run")
+    group.add_argument("--heads", type=positive, metavar="N", help="attention heads")
+    group.add_argument("--time-steps", type=positive, metavar="T", help="time steps to run")
     group.add_argument("--image-size", type=_image_size, metavar="H,W", help="pixels")
     group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="mean of the pixels, scaled to 0 … 1")
     group.add_argument("--std", type=_numbers, metavar="R,G,B", help="standard deviation of the same")
@@ -94,13 +95,6 @@ def _add_source_options(command: argparse.ArgumentParser) -> None:
                        "schedule; a .npy or .npz as dtss-sim --images takes")  # fmt: skip
 
 
-def _positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return number
-
-
 def _architecture(text: str) -> Architecture:
     try:
         return Architecture.parse(text)
@@ -110,7 +104,7 @@ def _architecture(text: str) -> Architecture:
 
 def _image_size(text: str) -> tuple[int, int]:
     height, _, width = text.partition(",")
-    return _positive(height), _positive(width or height)
+    return positive(height), positive(width or height)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -122,9 +116,9 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def _layer_bits(text: str) -> tuple[str, int]:
     layer, equals, bits = text.rpartition("=")
-    if not equals or not layer or not bits.isdecimal():
+    if not equals or not layer:
         raise argparse.ArgumentTypeError(f"{text}: write it as LAYER=N")
-    return layer, int(bits)
+    return layer, positive(bits)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,13 +158,12 @@ def run(options: argparse.Namespace) -> int:
         from dtss.compiler.check_source import compare
 
         comparison = compare(source, compiled, options.check, str(options.model))
-    schedule = io.save(options.output, compiled.schedule, compiled.tensors | source.sample_tensors())
-    _warn_of_gaps(schedule)
-    if options.onnx:
-        _export(source, target, options.onnx)
-    if options.dump:
-        _write_dumps(options.dump, dumps)
     ablation = _ablation(options, source, target) if options.ablation else None
+    others = {options.onnx: _onnx(source, target)} if options.onnx else {}
+    with _dump_folder(options.dump) as folder:
+        others |= {folder / name: text.encode() for name, text in dumps.items()}
+        schedule = io.save(options.output, compiled.schedule, compiled.tensors | source.sample_tensors(), others)
+    _warn_of_gaps(schedule)
     _report(options, source, schedule, comparison, ablation)
     return EXIT_OK if ablation is None or ablation.agrees else EXIT_CHECK_FAILED
 
@@ -197,6 +190,8 @@ def _refuse_impossible_outputs(options: argparse.Namespace) -> None:
             raise BadInputError(str(path), f"the folder {path.parent} does not exist", "create it first")
         if path is not None and path.is_dir():
             raise BadInputError(str(path), "is a folder", "name a file in it")
+    if options.onnx in (options.output, options.output.with_suffix(".safetensors")):
+        raise BadInputError(str(options.onnx), "is a file of the schedule itself", "give --onnx a name of its own")
     if options.dump is not None and options.dump.exists() and not options.dump.is_dir():
         raise BadInputError(str(options.dump), "is a file", "name a folder for the dumps")
 
@@ -210,21 +205,27 @@ def _collector(dumps: dict[str, str]) -> Observer:
     return collect
 
 
-def _write_dumps(folder: Path, dumps: dict[str, str]) -> None:
-    from dtss.compiler.schedule.io import write_atomically
-
+@contextmanager
+def _dump_folder(folder: Path | None) -> Iterator[Path]:
+    """The folder of --dump, made for what is written into it and gone again where that fails."""
+    missing = [] if folder is None else [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for path in reversed(missing):
+            path.mkdir()
     except OSError as error:
         raise BadInputError(str(folder), f"cannot be created ({error.strerror})", "choose another folder") from None
-    for name, text in dumps.items():
-        write_atomically(folder / name, text.encode())
+    try:
+        yield folder or Path()
+    except BaseException:
+        for path in missing:
+            path.rmdir()
+        raise
 
 
-def _export(source: Source, target: Target, path: Path) -> None:
-    from dtss.compiler.export_onnx import export_onnx
+def _onnx(source: Source, target: Target) -> bytes:
+    from dtss.compiler.export_onnx import exported
 
-    export_onnx(source.graph, target, path)
+    return exported(source.graph, target)
 
 
 def _ablation(options: argparse.Namespace, source: Source, target: Target) -> Ablation:

@@ -22,12 +22,17 @@ FLOAT_PIPELINE: tuple[Pass, ...] = (ReassociateAttention(), PruneTimeSteps(), Ho
 
 
 def export_onnx(graph: Graph, target: Target, path: Path) -> None:
-    """Write images [batch, C, H, W] → logits [batch, K], logits_per_step [T, batch, K].
+    """Write `exported`."""
+    write_atomically(path, exported(graph, target))
+
+
+def exported(graph: Graph, target: Target) -> bytes:
+    """A model images [batch, C, H, W] → logits [batch, K], logits_per_step [T, batch, K].
 
     Time is unrolled and skipped steps are absent. Batch norms stay, so that the float arithmetic is the
     trained network's own.
     """
-    write_atomically(path, onnx_bytes(run_passes(graph, FLOAT_PIPELINE, target)))
+    return onnx_bytes(run_passes(graph, FLOAT_PIPELINE, target))
 
 
 def onnx_bytes(graph: Graph) -> bytes:

@@ -34,9 +34,13 @@ VIEWS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}  # bytes of a wo
 
 @dataclass(frozen=True)
 class NodeActivity:
-    """What one node did for one batch. spikes: of a LIF, [B, T]; None for the others."""
+    """What one node did for one batch. spikes: of a LIF, [B, T]; None for the others.
+
+    block_cycles [B, blocks]: of each weight block's run; one block where there are no weights.
+    """
 
     counts: Counts
+    block_cycles: NDArray[np.int64]
     spikes: NDArray[np.int64] | None
 
 
@@ -44,9 +48,11 @@ def node_activity(schedule: Schedule, tensors: Tensors, run: NodeRun) -> NodeAct
     """Counts of one node's run."""
     node = run.node
     if isinstance(node, Product):
-        return NodeActivity(product_counts(schedule, node, streamed_ones(schedule, tensors, run)), None)
+        counted = product_counts(schedule, node, streamed_ones(schedule, tensors, run))
+        return NodeActivity(counted.counts, counted.block_cycles, None)
     counts = elementwise_counts(schedule, node, run.batch)
-    return NodeActivity(counts, spike_counts(schedule, run) if isinstance(node, Lif) else None)
+    spikes = spike_counts(schedule, run) if isinstance(node, Lif) else None
+    return NodeActivity(counts, counts.cycles[:, None], spikes)
 
 
 def spike_counts(schedule: Schedule, run: NodeRun) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtss.compiler.schedule.command import run_command
+from dtss.compiler.schedule.command import positive, run_command
 from dtss.compiler.schedule.errors import EXIT_OK
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dtss-sim",
         description="Execute a compiled schedule on images, bit for bit, and report cycles, traffic and energy.",
-        epilog="exit codes: 0 done, 2 wrong usage, 3 bad input file, 70 bug in this tool",
+        epilog="exit codes: 0 done, 2 wrong usage, 3 bad input file or no place to write, "
+        "4 too little memory, 70 bug in this tool",
     )
     parser.add_argument("schedule", type=Path, metavar="SCHEDULE", help="schedule.json, written by dtss-compile")
     parser.add_argument(
@@ -36,20 +37,13 @@ def _parser() -> argparse.ArgumentParser:
         "--images", type=Path, metavar="FILE",
         help=".npy or .npz: uint8 pixels [B,H,W,C] or float network inputs [B,C,H,W]; default: those in the schedule",
     )  # fmt: skip
-    parser.add_argument("--limit", type=_positive, metavar="N", help="simulate the first N images only")
+    parser.add_argument("--limit", type=positive, metavar="N", help="simulate the first N images only")
     parser.add_argument("--json", metavar="FILE|-", help="write the result as JSON; - is standard output")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as one self-contained page")
     parser.add_argument("--outputs", type=Path, metavar="FILE.npz", help="write logits and spike counts")
     parser.add_argument("--quiet", action="store_true", help="print no table and no progress")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return number
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -72,10 +66,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _write(options: argparse.Namespace, result: Result) -> None:
     """Every file first, then what goes to standard output."""
-    from dtss.compiler.schedule.io import write_atomically
+    from dtss.compiler.schedule.io import write_together
 
-    for path, content in _files(options, result):
-        write_atomically(path, content)
+    write_together(dict(_files(options, result)))
     if options.json == "-":
         from dtss.hwsim.report.result_json import encode
 

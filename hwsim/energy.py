@@ -16,8 +16,8 @@ with e_sram the table's energy of a 64-bit access to a memory of that capacity.
     row of accumulators   C · accumulator width   registers, per bit
     stationary row        C · planes of the value (spike memory), or a row of currents where a product stored it
 
-DRAM: the image's bits once an image, the logits once a computed step, and every weight once an image
-unless all of them stay on chip, loaded once when the machine is configured.
+DRAM: whole bursts of the image, of the logits of each computed step, and of every weight block once an image, unless
+all weights stay on chip, loaded once when the machine is configured. A block's rows are written as it arrives.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ from numpy.typing import NDArray
 
 from dtss.compiler.schedule.buffers import parameter_bits
 from dtss.compiler.schedule.cycles import Counter, Counts
+from dtss.compiler.schedule.dram import DramCounts, weight_bits_of
 from dtss.compiler.schedule.format import (
     AnyNode,
     AttentionProduct,
-    Convolution,
     Image,
-    Linear,
     Product,
     Schedule,
 )
@@ -117,7 +116,7 @@ def access_energies(schedule: Schedule, technology: Technology) -> AccessEnergie
 
 
 def node_energy(
-    schedule: Schedule, tensors: Tensors, node: AnyNode, counts: Counts, costs: AccessEnergies
+    schedule: Schedule, node: AnyNode, counts: Counts, dram: DramCounts, costs: AccessEnergies
 ) -> EnergyByKind:
     """Energy of one node for each image."""
     word_reads, word_writes = counts.spike_word_reads, counts.spike_word_writes
@@ -133,7 +132,7 @@ def node_energy(
         "gated_accumulate": counts.gated_accumulates * costs.gated_accumulate,
         "zero_check": counts.zero_checks * costs.zero_check,
         "lif_update": counts.lif_updates * costs.lif_update,
-        "weight_memory": counts.weight_row_reads * costs.weight_row,
+        "weight_memory": (counts.weight_row_reads + dram.weight_row_writes) * costs.weight_row,
         "parameter_memory": counts.parameter_row_reads
         * parameter_bits(schedule.hardware, node)
         * costs.parameter_value_bit,
@@ -145,7 +144,7 @@ def node_energy(
         + counts.accumulator_writes * costs.accumulator_row_write,
         "membrane_memory": (counts.membrane_row_reads + counts.membrane_row_writes) * costs.membrane_row,
         "current_memory": (counts.current_row_reads + counts.current_row_writes + current_rows) * costs.current_row,
-        "dram": np.full(len(counts.cycles), dram_bits(schedule, tensors, node) * costs.dram_bit),
+        "dram": (dram.dram_read_bits + dram.dram_write_bits) * costs.dram_bit,
     }
     return EnergyByKind(**{kind: energy.astype(np.float64) for kind, energy in energies.items()})
 
@@ -165,24 +164,9 @@ def _stationary_rows(schedule: Schedule, node: AnyNode, counts: Counts) -> tuple
     return counts.stationary_row_reads * stationary.value.planes, none
 
 
-def weight_bits(schedule: Schedule, tensors: Tensors, node: AnyNode) -> int:
-    """Bits of a node's weights in DRAM."""
-    if not isinstance(node, Convolution | Linear):
-        return 0
-    return int(tensors[node.weight].size) * node.weight_bits
-
-
-def dram_bits(schedule: Schedule, tensors: Tensors, node: AnyNode) -> int:
-    """Bits that cross to or from DRAM for one image."""
-    bits = node.positions * node.channels * node.value.planes if isinstance(node, Image) else 0
-    if node.name == schedule.output.node:
-        bits += node.positions * node.channels * node.value.bits * len((*node.steps.active, *node.steps.bias_only))
-    return bits + (0 if schedule.memory.weights_resident else weight_bits(schedule, tensors, node))
-
-
 def configuration_energy_pj(schedule: Schedule, tensors: Tensors, technology: Technology) -> float:
     """Reading all weights from DRAM once."""
-    return sum(weight_bits(schedule, tensors, node) for node in schedule.nodes) * technology.dram.pj
+    return sum(weight_bits_of(schedule, tensors, node) for node in schedule.nodes) * technology.dram.pj
 
 
 def total(energy: EnergyByKind, kinds: tuple[str, ...] = EnergyByKind.__struct_fields__) -> Picojoules:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.cycles import Counts
+from dtss.compiler.schedule.dram import DramCounts, dram_counts
 from dtss.compiler.schedule.format import AnyNode, Lif, Product, Schedule
 from dtss.compiler.schedule.images import Pixels
 from dtss.compiler.schedule.io import LoadedSchedule
@@ -35,7 +36,7 @@ Progress = Callable[[int, int], None]
 
 
 class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One node: its exact counts and its energy, both per image.
+    """One node: its exact counts, on chip and at the DRAM, and its energy, all per image.
 
     group: the layer group of the first LIF that the node is or leads to.
     neuron: the LIF that walks this product's accumulators.  spikes: of a LIF, [B, T].
@@ -45,6 +46,7 @@ class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None
     neuron: str | None
     counts: Counts
+    dram: DramCounts
     energy_pj: EnergyByKind
     spikes: NDArray[np.int64] | None
 
@@ -55,6 +57,11 @@ class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def kind(self) -> str:
         return str(type(self.node).__struct_config__.tag)
+
+    @property
+    def cycles(self) -> NDArray[np.int64]:
+        """[B]: of its work, and waiting for the DRAM before it."""
+        return self.counts.cycles + self.dram.stall_cycles
 
     @property
     def compute_pj(self) -> Picojoules:
@@ -107,7 +114,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def cycles(self) -> NDArray[np.int64]:
         """[B]: nodes run one after another."""
-        return self.sum_of("cycles")
+        return self.sum_of("cycles") + self.memory_stall_cycles
+
+    @cached_property
+    def memory_stall_cycles(self) -> NDArray[np.int64]:
+        """[B]: the machine waits for the image or a weight block."""
+        return self.sum_of_dram("stall_cycles")
 
     @cached_property
     def energy_pj(self) -> Picojoules:
@@ -141,6 +153,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def sum_of(self, count: str) -> NDArray[np.int64]:
         """One field of `Counts` over all nodes [B]."""
         added: NDArray[np.int64] = np.sum([getattr(node.counts, count) for node in self.nodes], axis=0)
+        return added
+
+    def sum_of_dram(self, count: str) -> NDArray[np.int64]:
+        """One field of `DramCounts` over all nodes [B]."""
+        added: NDArray[np.int64] = np.sum([getattr(node.dram, count) for node in self.nodes], axis=0)
         return added
 
     def kind_pj(self, kind: str) -> Picojoules:
@@ -195,6 +212,11 @@ def _run_chunk(schedule: Schedule, tensors: Tensors, pixels: Pixels, advance: Ca
 def _node_results(loaded: LoadedSchedule, technology: Technology, chunks: list[_Chunk]) -> tuple[NodeResult, ...]:
     schedule, tensors = loaded.schedule, loaded.tensors
     costs = access_energies(schedule, technology)
+    run_cycles = {
+        node.name: np.concatenate([chunk.activity[index].block_cycles for chunk in chunks])
+        for index, node in enumerate(schedule.nodes)
+    }
+    dram = dram_counts(schedule, tensors, run_cycles)
     results = []
     for index, node in enumerate(schedule.nodes):
         parts = [chunk.activity[index] for chunk in chunks]
@@ -205,7 +227,8 @@ def _node_results(loaded: LoadedSchedule, technology: Technology, chunks: list[_
                 group=feeds_group(schedule, node),
                 neuron=node.neuron if isinstance(node, Product) else None,
                 counts=counts,
-                energy_pj=node_energy(schedule, tensors, node, counts, costs),
+                dram=dram[node.name],
+                energy_pj=node_energy(schedule, node, counts, dram[node.name], costs),
                 spikes=np.concatenate([part.spikes for part in parts if part.spikes is not None])
                 if isinstance(node, Lif)
                 else None,

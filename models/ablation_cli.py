@@ -97,14 +97,14 @@ def _add_grid_options(parser: argparse.ArgumentParser) -> None:
     grid.add_argument(
         "--initial-steps",
         nargs="+",
-        type=_steps,
+        type=positive,
         metavar="N",
         help=f"of Table IV ({_listed(PAPER_INITIAL_STEPS)}); pairs above the maximum are left out",
     )
     grid.add_argument(
         "--time-steps",
         nargs="+",
-        type=_steps,
+        type=positive,
         metavar="N",
         help=f"maximum, of Table IV ({_listed(PAPER_TIME_STEPS)}). Without these three: the paper's {len(TABLE_IV)} "
         "rows, else every combination",
@@ -149,12 +149,6 @@ def _weight(text: str) -> float:
     if not 0.0 <= weight < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is no weight; give a finite number, 0 or more")
     return weight
-
-
-def _steps(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on; give how many steps")
-    return int(text)
 
 
 def _ablate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

@@ -5,9 +5,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from dtss.models.errors import InputError
+
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """A reader sees the old file or the whole new one, also after a crash: temporary file, fsync, rename."""
+    try:
+        _write_and_rename(path, write)
+    except (OSError, RuntimeError) as error:
+        cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch.save hides what stopped it
+        if not isinstance(cause, OSError):
+            raise
+        reason = cause.strerror or str(cause)
+        raise InputError(
+            "cannot be written", str(path), reason, "the file is as it was; free space or choose another place"
+        ) from error
+
+
+def _write_and_rename(path: Path, write: Callable[[BinaryIO], object]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("xb") as file:

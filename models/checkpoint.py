@@ -34,6 +34,8 @@ FORMAT = "dtss-checkpoint/1"
 SECTIONS = ("format", "config", "state_dict", "preprocess", "samples", "classes", "training")
 RETRAIN = "train it again with dtss-train"
 DIRECTORY = 0x10  # MS-DOS attribute of a zip member; torch reads such a tensor as unset memory
+LARGEST_SIZE = 1 << 20  # of any number in a configuration
+MOST_BLOCKS = 256
 # what zipfile raises on an archive with changed bytes
 DAMAGE = (
     zipfile.BadZipFile,
@@ -136,8 +138,10 @@ def from_payload(payload: object, where: str) -> Checkpoint:
         )
     if set(payload) != set(SECTIONS):
         raise CheckpointError("wrong sections", where, _outline(payload), f"expected {', '.join(sorted(SECTIONS))}")
+    config = _plain(payload["config"], SpikformerConfig, f"{where}: config")
+    _refuse_absurd(config, f"{where}: config")
     checkpoint = Checkpoint(
-        config=_plain(payload["config"], SpikformerConfig, f"{where}: config"),
+        config=config,
         state_dict=restored(_tensors(payload["state_dict"], f"{where}: state_dict")),
         preprocess=_plain(payload["preprocess"], Preprocess, f"{where}: preprocess"),
         samples=LabelledImages(**_tensors(payload["samples"], f"{where}: samples", ("images", "labels"))),
@@ -238,7 +242,25 @@ def _tensors(value: object, where: str, names: tuple[str, ...] | None = None) ->
     for name, tensor in value.items():
         if not isinstance(tensor, Tensor):
             raise CheckpointError("not a tensor", f"{where}: {name}", type(tensor).__name__, RETRAIN)
+        if not is_stored_whole(tensor):
+            raise CheckpointError("more than its file stores", f"{where}: {name}", _described(tensor), RETRAIN)
     return value
+
+
+def is_stored_whole(tensor: Tensor) -> bool:
+    """A file of a few bytes can claim a tensor of any size, its elements all the same place in memory or nowhere."""
+    if tensor.layout != torch.strided:
+        return True  # its shape and type are refused without a look at its values
+    return not tensor.is_meta and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def _refuse_absurd(config: SpikformerConfig, where: str) -> None:
+    """Sizes that no file holds the tensors of, before anything is made of them."""
+    for name, value in msgspec.to_builtins(config).items():
+        sizes = [size for size in (value if isinstance(value, list | tuple) else [value]) if isinstance(size, int)]
+        limit = MOST_BLOCKS if name == "depth" else LARGEST_SIZE
+        if max(sizes, default=0) > limit:
+            raise CheckpointError("absurd size", f"{where}: {name}", str(max(sizes)), f"give at most {limit}")
 
 
 def _check(checkpoint: Checkpoint, where: str) -> None:
@@ -261,13 +283,6 @@ def _check(checkpoint: Checkpoint, where: str) -> None:
 
 
 def _check_state(checkpoint: Checkpoint, where: str) -> None:
-    if checkpoint.config.depth > len(checkpoint.state_dict):
-        raise CheckpointError(
-            "tensors are missing",
-            where,
-            f"{len(checkpoint.state_dict)} tensors",
-            f"config {checkpoint.config.name!r} has {checkpoint.config.depth} blocks",
-        )
     with torch.device("meta"):
         expected = network_of(checkpoint.config).state_dict()
     state = checkpoint.state_dict

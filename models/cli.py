@@ -6,6 +6,7 @@
 import argparse
 import dataclasses
 import json
+import os
 import shlex
 import sys
 import time
@@ -23,7 +24,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
     from dtss.models.spikformer import SpikformerConfig
     from dtss.models.training_log import LogRow
 
-EXIT_OK, EXIT_USAGE, EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 0, 2, 3, 70, 130
+EXIT_OK, EXIT_USAGE, EXIT_BAD_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_CLOSED_PIPE = 0, 2, 3, 70, 130, 141
+LARGEST_NUMBER = 999_999_999  # as in the other commands
 GROUPS = ("sps", "qkv", "attn", "mlp")
 DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "imagenet")
 MODELS = {"dtss": {}, "plain": {"masked": False}, "vit": {"masked": False, "spiking": False}}
@@ -74,14 +76,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_command(name: str, run: Callable[[], int], interrupted: str) -> int:
     """The exit code of `run`; a bug or an interruption gets its documented one and a sentence on stderr."""
     try:
-        return run()
+        code = run()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"{name}: {interrupted}", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except OSError as error:  # those of files are met where the file is known
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again at exit
+        if isinstance(error, BrokenPipeError):
+            return EXIT_CLOSED_PIPE
+        print(f"{name}: standard output: cannot be written: found {error.strerror}; free space", file=sys.stderr)
+        return EXIT_BAD_INPUT
     except Exception:  # noqa: BLE001  # the last line of defence: a bug becomes exit code 70, not 1
         traceback.print_exc()
         print(f"{name}: internal error, a bug in dtss; please report the lines above", file=sys.stderr)
         return EXIT_INTERNAL
+    return code
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -94,7 +104,7 @@ def build_parser() -> argparse.ArgumentParser:
         "layer over time and suggests --mask-groups; dtss-train ablation trains, compiles and simulates a network for "
         "each of many settings of the mask loss.",
         epilog="Options left out take the value that the configuration was tuned with. "
-        "Exit codes: 0 ok, 2 usage, 3 bad input, 70 internal error, 130 interrupted.",
+        "Exit codes: 0 ok, 2 usage, 3 bad input or no place to write, 70 internal error, 130 interrupted.",
     )
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument("--config", metavar="NAME|FILE.toml", help=f"network and its recipe: {', '.join(RECIPES)}")
@@ -188,8 +198,9 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on; give how many images")
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(LARGEST_NUMBER))
+    if not digits or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {LARGEST_NUMBER}")
     return int(text)
 
 

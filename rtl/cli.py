@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dtss.compiler.schedule.command import run_command
-from dtss.compiler.schedule.errors import EXIT_CHECK_FAILED, EXIT_OK
+from dtss.compiler.schedule.command import FULL_DISK, index, positive, run_command
+from dtss.compiler.schedule.errors import EXIT_CHECK_FAILED, EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
     from dtss.rtl.verify import Job
@@ -25,8 +25,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dtss-rtl",
         description="Write the Verilog of a compiled schedule, and hold it to the integer golden model.",
-        epilog="exit codes: 0 ok, 1 a check failed, 2 wrong usage or a missing tool, 3 bad input file, "
-        "4 the schedule does not fit the hardware, 70 bug in this tool",
+        epilog="exit codes: 0 ok, 1 a check failed, 2 wrong usage or a missing tool, "
+        "3 bad input file or no place to write, 4 the schedule does not fit the hardware, 70 bug in this tool",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_generate(commands.add_parser("generate", help="write Verilog, memory contents and configurations"))
@@ -51,13 +51,9 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         "--simulator", choices=("verilator", "icarus", "both"), default="verilator", help="default: %(default)s"
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--images", type=_positive, default=1, metavar="N", help="the first N sample images (default: 1)"
-    )
-    which.add_argument("--image", type=_index, metavar="INDEX", help="one sample image")
-    parser.add_argument(
-        "--seed", type=_index, default=0, metavar="N", help="of the unit benches (default: %(default)s)"
-    )
+    which.add_argument("--images", type=positive, default=1, metavar="N", help="the first N sample images (default: 1)")
+    which.add_argument("--image", type=index, metavar="INDEX", help="one sample image")
+    parser.add_argument("--seed", type=index, default=0, metavar="N", help="of the unit benches (default: %(default)s)")
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="where builds, traces and logs go (default: DIR/verify)"
     )
@@ -69,18 +65,6 @@ def _add_common(parser: argparse.ArgumentParser, run: object) -> None:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
     parser.set_defaults(run=run)
-
-
-def _positive(text: str) -> int:
-    if _index(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _index(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
-    return int(text)
 
 
 def _generate(options: argparse.Namespace) -> int:
@@ -104,7 +88,14 @@ def _verify(options: argparse.Namespace) -> int:
     from dtss.rtl.verify import verify
 
     quiet = options.quiet or options.json or not sys.stderr.isatty()
-    report = verify(_job(options), _ignore if quiet else _say)
+    job = _job(options)
+    try:
+        report = verify(job, _ignore if quiet else _say)
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        found = f"cannot be written ({error.strerror})"
+        raise BadInputError(str(job.work), found, "free space or choose another folder with --work") from None
     if options.json:
         _print_json(report_object(report))
     elif not options.quiet:

@@ -159,7 +159,7 @@ def counts_of_the_rules(loaded: LoadedSchedule, schedule_file: Path, image: int)
         counts[node.name] = no_counts = dict.fromkeys(Counts.__struct_fields__, 0)
         if layout.runs:
             operand = streamed_operand(schedule, loaded.tensors, run, layout)
-            found = product_counts(schedule, node, popcounts(operand, layout))
+            found = product_counts(schedule, node, popcounts(operand, layout)).counts
             counts[node.name] = {name: int(getattr(found, name)[0]) for name in no_counts}
     return counts
 

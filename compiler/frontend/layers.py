@@ -27,6 +27,7 @@ from dtss.compiler.schedule.format import Group, Preprocess
 
 Floats = NDArray[np.float64]
 Pair = tuple[int, int]
+LARGEST_IMAGE = 1 << 26  # values: 4096×4096 pixels of four channels
 LARGEST_KERNEL = 1 << 27  # weights of one layer after zeros are filled in: a gigabyte of doubles
 
 
@@ -196,6 +197,7 @@ class Layers:
         channels = self.build.shape(source.node)[2]
         if source.current:
             raise CompileError(name, f"scales {source.node}, a current, value by value", "scale its weights")
+        _refuse_large_kernel(name, (channels, channels))
         self.notes.append(f"{name}: {source.node} is no current; an identity of {channels}×{channels} makes it one")
         weight = np.eye(channels).reshape(channels, 1, 1, channels) * self._factors(name, source)
         current = self._product(name, replace(source, flat=False), Linear(weight[:, 0, 0], None))
@@ -225,6 +227,7 @@ class Layers:
             raise CompileError(name, f"its padding is {_sizes(padding)}", "use the same on all sides")
         sizes = self._window_counts(source, kernel, stride, padding)
         op = SumPool(kernel, _one_number(name, stride, sizes), padding[0])
+        _refuse_large_kernel(name, (self.build.shape(source.node)[2], *kernel))
         node = self.build.sum_pool(name, source.node, op)
         return replace(source, node=node, factor=source.factor / divisor)
 
@@ -325,6 +328,9 @@ def refuse_image_shape(where: str, shape: tuple[int, ...]) -> None:
         raise CompileError(where, found, "give channels × height × width, or the number of features")
     if not all(1 <= size <= LARGEST_DIMENSION for size in shape):
         raise BadInputError(where, f"its shape is {_sizes(shape)}", f"sizes are 1 to {LARGEST_DIMENSION}")
+    if math.prod(shape) > LARGEST_IMAGE:
+        found = f"its shape is {_sizes(shape)}, {math.prod(shape)} values"
+        raise BadInputError(where, found, f"an image has at most {LARGEST_IMAGE}")
 
 
 def refuse_not_finite(name: str, what: str, values: Floats) -> None:
@@ -375,6 +381,13 @@ def _one_number(name: str, stride: Pair, windows: Sequence[int]) -> int:
     if windows[0] == 1:
         return stride[1]
     raise CompileError(name, f"its stride is {_sizes(stride)}", "use the same in both directions")
+
+
+def _refuse_large_kernel(name: str, shape: tuple[int, ...]) -> None:
+    if math.prod(shape) > LARGEST_KERNEL:
+        raise CompileError(
+            name, f"its kernel would be {_sizes(shape)}", f"a kernel has at most {LARGEST_KERNEL} weights"
+        )
 
 
 def _refuse_wide_padding(name: str, kernel: Pair, padding: Pair) -> None:

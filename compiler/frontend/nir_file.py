@@ -126,7 +126,7 @@ def _node(where: str, content: Any) -> Any:
         raise BadInputError(where, "has no type", HINT)
     known = getattr(nir, kind) if kind in nir.ir.__all__ else None
     if not isinstance(known, type) or known is nir.NIRNode:
-        raise BadInputError(where, f"is a {kind}, which NIR does not have", "export it with nir 1.0")
+        raise BadInputError(where, f"is a {kind[:40]}, which NIR does not have", "export it with nir 1.0")
     try:
         with np.errstate(all="ignore"):  # NIR divides by a stride before anybody looks at it
             return nir.dict2NIRNode(content)

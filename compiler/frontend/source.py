@@ -70,13 +70,18 @@ def read_source(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # 
     else:
         _refuse_options(str(path), options, ("dt", "fires", "pixel_scale"), "no NIR graph")
         source = dtss.read(path, options) if options.arch is None else spikformer.read(path, options)
-    if not reads_the_image(source.graph):
+    refuse_blind(source.graph, str(path))
+    return source
+
+
+def refuse_blind(graph: Graph, where: str) -> None:
+    """A network whose logits do not depend on the image."""
+    if not reads_the_image(graph):
         raise UnsupportedError(
-            str(path),
+            where,
             "its time-step masks cut every way from the image to the logits, so all images get the same answer",
             "train it again with a smaller mask loss, or keep a first step in every layer (minimum_steps)",
         )
-    return source
 
 
 def _refuse_options(where: str, options: ReadOptions, names: tuple[str, ...], what: str) -> None:

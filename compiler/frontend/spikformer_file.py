@@ -19,6 +19,7 @@ from dtss.compiler.frontend.spikformer_names import LAYOUTS, Fire, Layout, Unit
 from dtss.compiler.schedule.check import LARGEST_DIMENSION, LARGEST_TIME_STEPS
 from dtss.compiler.schedule.errors import BadInputError, UnsupportedError
 from dtss.compiler.schedule.format import Preprocess
+from dtss.models.checkpoint import MOST_BLOCKS, is_stored_whole
 
 State = Mapping[str, Tensor]
 Shape = tuple[int, ...]
@@ -180,6 +181,8 @@ def measure(layout: Layout, state: State, where: str) -> Sizes:
     if indices != set(range(len(indices))):
         found = ", ".join(map(str, sorted(indices)))
         raise BadInputError(where, f"has the blocks {found}", f"blocks count from 0 without a gap; {AGAIN}")
+    if len(indices) > MOST_BLOCKS:
+        raise UnsupportedError(where, f"has {len(indices)} blocks", f"at most {MOST_BLOCKS} are compiled")
     if stem[0][1] == 2:
         raise UnsupportedError(
             f"{where}: {_first_product(layout)}.weight",
@@ -217,18 +220,13 @@ def _check_tensor(where: str, tensor: Tensor, shapes: tuple[Shape, ...]) -> None
         raise BadInputError(
             where, f"found {_described(tensor)}", f"the largest size that is read is {LARGEST_DIMENSION}"
         )
-    if not _is_stored_whole(tensor):
+    if not is_stored_whole(tensor):
         raise BadInputError(where, f"claims {_described(tensor)}, and its file stores less", AGAIN)
     broken = int((~torch.isfinite(tensor)).sum())
     if broken:
         raise BadInputError(
             where, f"{broken} of {tensor.numel()} values are NaN or infinite", "training diverged: use an earlier epoch"
         )
-
-
-def _is_stored_whole(tensor: Tensor) -> bool:
-    """A file of a few bytes can claim a tensor of any size whose elements are all the same place in memory."""
-    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def expected_shapes(layout: Layout, sizes: Sizes) -> Iterator[tuple[str, tuple[Shape, ...]]]:

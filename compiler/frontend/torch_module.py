@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dtss.compiler.frontend.layers import Layers
-from dtss.compiler.frontend.torch_neurons import reset_states
+from dtss.compiler.frontend.source import refuse_blind
+from dtss.compiler.frontend.torch_neurons import refuse_unreadable_neurons, reset_states
 from dtss.compiler.frontend.torch_recorder import Recorder, first_tensor
 from dtss.compiler.graph.float_module import FloatModule
 from dtss.compiler.graph.ir import Graph
@@ -125,9 +126,11 @@ def read_module(
     channels = features[0] if len(features) == 3 else 1
     preprocess = preprocess or Preprocess(1 / 255, (0.0,) * channels, (1.0,) * channels, 255)
     layers = Layers(name or type(module).__name__, steps, preprocess)
+    refuse_unreadable_neurons(module, steps)
     with _evaluation(module), torch.no_grad():
         output = Recorder(module, layers).record(example_input, timed)
     graph = layers.finish(layers.network, output.signal, classes)
+    refuse_blind(graph, layers.network)
     timed_output = len(output.lead) == 2 and not output.averaged
     once = timed or timed_output or output.averaged
     runner = Runner(features, steps, timed, timed_output, calls=1 if once else steps)

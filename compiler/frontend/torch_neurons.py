@@ -5,6 +5,7 @@ Nothing of SpikingJelly or snnTorch is imported: a module is known by the name o
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from dtss.compiler.errors import CompileError
 from dtss.compiler.frontend.dtss import neuron_of
 from dtss.compiler.graph.ir import FloatNeuron
+from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.format import Group
 from dtss.models.neurons import Lif
 from dtss.models.time_step_mask import MaskedLif
@@ -59,6 +61,24 @@ def read_neuron(name: str, module: nn.Module) -> ReadNeuron:
             return kinds[kind.__name__](name, module)
     supported = ", ".join([*KINDS[SPIKING_JELLY], *KINDS[SNN_TORCH]])
     raise CompileError(name, f"is a {kind.__name__}, whose equations are unknown here", f"use one of {supported}")
+
+
+def refuse_unreadable_neurons(module: nn.Module, time_steps: int) -> None:
+    """Before the module runs: parts without numbers, and masks that are damaged or of another T."""
+    for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers()):
+        if tensor.is_meta:
+            raise BadInputError(name, "is on the meta device, without numbers", "load the weights first")
+    for name, part in module.named_modules():
+        if not isinstance(part, MaskedLif) or part.mask is None:
+            continue
+        score = part.mask.score
+        broken = int((~torch.isfinite(score)).sum())
+        if broken:
+            found = f"{broken} of the {len(score)} numbers of its mask are NaN or infinite"
+            raise BadInputError(name, found, "repair or retrain the model")
+        if len(score) != time_steps:
+            found = f"its mask was trained for {len(score)} time steps, and the example runs {time_steps}"
+            raise BadInputError(name, found, f"give {len(score)}")
 
 
 def reset_states(module: nn.Module) -> None:

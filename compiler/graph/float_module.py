@@ -74,8 +74,11 @@ class FloatModule(nn.Module):
         if isinstance(node.op, Lif):
             self._run_lif(node, node.op, values)
             return
-        for step in (*node.steps.active, *node.steps.bias_only):
+        for step in node.steps.active:
             values[node.name, step] = images if isinstance(node.op, Image) else self._compute(node, step, values)
+        for step in node.steps.bias_only:
+            alone = isinstance(node.op, Convolution | Linear) and node.op.bias is not None
+            values[node.name, step] = self._bias(node, images) if alone else self._compute(node, step, values)
 
     def _value(self, node: Node, step: int, values: Values, like: Tensor) -> Tensor:
         """A node's value at one step; known zeros are materialised only here, where something reads them."""
@@ -105,6 +108,11 @@ class FloatModule(nn.Module):
             return functional.pad(value, border)
         beyond = self.constant(node, "pad_value")
         return functional.pad(value - beyond, border) + beyond
+
+    def _bias(self, node: Node, images: Tensor) -> Tensor:
+        """What a product gives for an input of zeros, without the product."""
+        height, width, channels = node.shape
+        return self.constant(node, "bias")[:, None, None].expand(images.shape[0], channels, height, width)
 
     def _compute(self, node: Node, step: int, values: Values) -> Tensor:
         match node.op:

@@ -87,7 +87,7 @@ def _candidate(schedule: Schedule, product: Product, tiling: Tiling) -> Candidat
         assert isinstance(neuron, Lif)
         changed[neuron.name] = msgspec.structs.replace(neuron, time_order=tiling.time_order)
     scene = msgspec.structs.replace(schedule, nodes=tuple(changed.get(node.name, node) for node in schedule.nodes))
-    counts = product_counts(scene, tiled, expected_ones(scene, tiled))
+    counts = product_counts(scene, tiled, expected_ones(scene, tiled)).counts
     return Candidate(tiling, int(counts.cycles[0]), int(bits_moved(schedule, counts)[0]))
 
 

@@ -120,11 +120,15 @@ def pass_words(popcounts: NDArray[np.int64], cut: Geometry) -> list[NDArray[np.i
     return [s.transpose(0, 1, 3, 5, 2, 4).reshape(batch, groups, steps, tiles, s.shape[2] * planes) for s in strips]
 
 
-def product_counts(schedule: Schedule, node: Product, popcounts: NDArray[np.int64]) -> Counts:
-    """Counts of a product and of the walk it feeds.
+class ProductCounts(msgspec.Struct, frozen=True):
+    """Counts of a product and of the walk it feeds, and the cycles of each of its weight blocks [B, blocks]."""
 
-    `popcounts`: ones in each streamed word, [B, groups, positions, slot steps, planes, reduction tiles].
-    """
+    counts: Counts
+    block_cycles: NDArray[np.int64]
+
+
+def product_counts(schedule: Schedule, node: Product, popcounts: NDArray[np.int64]) -> ProductCounts:
+    """`popcounts`: ones in each streamed word, [B, groups, positions, slot steps, planes, reduction tiles]."""
     cut = geometry(schedule, node)
     table = pass_table(cut)
     array = schedule.hardware.array
@@ -154,7 +158,8 @@ def product_counts(schedule: Schedule, node: Product, popcounts: NDArray[np.int6
         if isinstance(node, AttentionProduct) and node.neuron is None
         else (table.walk > 0).sum(),
     } | walked
-    return Counts(**(counts | {name: np.full(batch, value, np.int64) for name, value in constant.items()}))
+    counts |= {name: np.full(batch, value, np.int64) for name, value in constant.items()}
+    return ProductCounts(Counts(**counts), cycles)
 
 
 def _per_pass(

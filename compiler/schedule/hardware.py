@@ -39,6 +39,14 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image_bytes: int
 
 
+class Dram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The memory off chip, counted in cycles of the machine's clock."""
+
+    bits_per_cycle: int  # of the whole interface, while it transfers
+    burst_bits: int  # a transfer is a whole number of bursts
+    latency_cycles: int  # from a transfer's request to its first bit
+
+
 class Hardware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One machine."""
 
@@ -48,6 +56,7 @@ class Hardware(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     array: Array
     widths: Widths
     memory: Memory
+    dram: Dram
 
 
 _LIMITS = {
@@ -64,6 +73,9 @@ _LIMITS = {
     "memory.membrane_bytes": (1, 2**40),
     "memory.current_bytes": (1, 2**40),
     "memory.image_bytes": (1, 2**40),
+    "dram.bits_per_cycle": (1, 2**20),
+    "dram.burst_bits": (1, 2**20),
+    "dram.latency_cycles": (0, 2**20),
 }
 
 

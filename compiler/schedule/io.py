@@ -95,8 +95,13 @@ def _join_short_lists(text: str) -> str:
     return "\n".join(lines)
 
 
-def save(path: Path, schedule: Schedule, tensors: Mapping[str, np.ndarray]) -> Schedule:
-    """Write the tensors beside `path`, bind them by hash, write schedule.json. Returns the bound schedule."""
+def save(
+    path: Path, schedule: Schedule, tensors: Mapping[str, np.ndarray], others: Mapping[Path, bytes] | None = None
+) -> Schedule:
+    """Write the tensors beside `path`, bind them by hash, write schedule.json. Returns the bound schedule.
+
+    others: more files of the same run, written with these two or not at all.
+    """
     side_car = path.with_suffix(".safetensors")
     if side_car == path:
         raise BadInputError(str(path), "is the name of the schedule's tensors", "end the schedule's name in .json")
@@ -105,7 +110,7 @@ def save(path: Path, schedule: Schedule, tensors: Mapping[str, np.ndarray]) -> S
         schedule, tensors=SideCar(file=side_car.name, sha256=hashlib.sha256(content).hexdigest())
     )
     check_schedule(bound, tensors, str(path))
-    write_together({side_car: content, path: encode(bound)})
+    write_together({side_car: content, path: encode(bound)} | dict(others or {}))
     return bound
 
 

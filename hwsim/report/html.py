@@ -38,6 +38,7 @@ UNITS = (
     ("load_stall_cycles", "stall", "weight wait", "next tile still loading"),
     ("walk_cycles", "walk", "neuron walk", "sums leave the array"),
     ("elementwise_cycles", "elementwise", "elementwise", "adds, pools, token sums"),
+    ("memory_stall_cycles", "dram", "DRAM wait", "image or weights not there yet"),
 )
 
 NUMBER_FITS = 0.022  # of the timeline's width: a layer's number beside its neighbours'

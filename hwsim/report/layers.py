@@ -43,6 +43,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     stream_cycles: float
     load_stall_cycles: float
     walk_cycles: float
+    memory_stall_cycles: float
     elementwise_cycles: float
     words_issued: float
     words_offered: float
@@ -72,6 +73,7 @@ def _layer(result: Result, node: NodeResult, neuron: NodeResult | None) -> Layer
     cycles, stream, stalls, walk = (
         mean(count) for count in ("cycles", "stream_cycles", "load_stall_cycles", "walk_cycles")
     )
+    waiting = float(np.mean(np.sum([part.dram.stall_cycles for part in parts], axis=0)))
     return Layer(
         name=node.name,
         neuron=None if neuron is None else neuron.name,
@@ -81,10 +83,11 @@ def _layer(result: Result, node: NodeResult, neuron: NodeResult | None) -> Layer
         reasons=node.node.steps.why or ("",) * time_steps,
         neuron_states=() if neuron is None else states(neuron.node.steps, time_steps),
         neuron_reasons=() if neuron is None else neuron.node.steps.why or ("",) * time_steps,
-        cycles=cycles,
+        cycles=cycles + waiting,
         stream_cycles=stream,
         load_stall_cycles=stalls,
         walk_cycles=walk,
+        memory_stall_cycles=waiting,
         elementwise_cycles=cycles - stream - stalls - walk,
         words_issued=mean("words_issued"),
         words_offered=mean("words_offered"),

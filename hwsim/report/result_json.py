@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from dtss.compiler.schedule.cycles import Counts
+from dtss.compiler.schedule.dram import DramCounts
 from dtss.hwsim.energy import EnergyByKind
 from dtss.hwsim.report.layers import State, firing_rate, states
 from dtss.hwsim.report.quantities import spread
@@ -46,6 +47,15 @@ class CountSums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     membrane_row_writes: int
     lif_updates: int
     zero_checks: int
+
+
+class DramSums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every field of `dtss.compiler.schedule.dram.DramCounts`, summed over the images."""
+
+    stall_cycles: int
+    dram_read_bits: int
+    dram_write_bits: int
+    weight_row_writes: int
 
 
 class EnergySums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,11 +99,14 @@ class TimeStepsJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class TotalsJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Means over the images and over all layers; spreads are standard deviations.
 
+    cycles: those of the counts, and the stalls at the DRAM.
+
     configuration_energy_pj: reading all weights from DRAM once; part of every image's energy only where
     weights_resident is false.
     """
 
     counts: CountSums
+    dram: DramSums
     cycles_per_image: float
     cycles_spread: float
     latency_us_per_image: float
@@ -124,6 +137,7 @@ class LayerJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     shape: tuple[int, int, int]
     steps: tuple[State, ...]
     counts: CountSums
+    dram: DramSums
     energy_pj_per_image: EnergySums
     firing_rate: float | None
     spikes_per_step: tuple[int, ...] | None
@@ -197,6 +211,7 @@ def result_json(result: Result) -> ResultJson:
 def _totals(result: Result) -> TotalsJson:
     return TotalsJson(
         counts=CountSums(**{name: int(result.sum_of(name).sum()) for name in Counts.__struct_fields__}),
+        dram=DramSums(**{name: int(result.sum_of_dram(name).sum()) for name in DramCounts.__struct_fields__}),
         cycles_per_image=float(result.cycles.mean()),
         cycles_spread=spread(result.cycles),
         latency_us_per_image=float(result.latency_us.mean()),
@@ -225,6 +240,7 @@ def _layer(node: NodeResult, time_steps: int) -> LayerJson:
         shape=node.node.shape,
         steps=states(node.node.steps, time_steps),
         counts=CountSums(**{name: int(getattr(node.counts, name).sum()) for name in Counts.__struct_fields__}),
+        dram=DramSums(**{name: int(getattr(node.dram, name).sum()) for name in DramCounts.__struct_fields__}),
         energy_pj_per_image=EnergySums(
             **{name: float(getattr(node.energy_pj, name).mean()) for name in EnergyByKind.__struct_fields__}
         ),

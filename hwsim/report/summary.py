@@ -43,7 +43,8 @@ def _energy(result: Result) -> str:
 def _latency(result: Result) -> str:
     return (
         f"{quantities.duration(result.latency_us.mean())} an image: {quantities.whole(result.cycles.mean())} cycles "
-        f"(± {quantities.whole(quantities.spread(result.cycles))}) at {result.schedule.hardware.frequency_mhz:g} MHz"
+        f"(± {quantities.whole(quantities.spread(result.cycles))}) at {result.schedule.hardware.frequency_mhz:g} MHz, "
+        f"{quantities.percent(result.memory_stall_cycles.sum() / max(1, result.cycles.sum()))} of them waiting for DRAM"
     )
 
 
@@ -83,4 +84,4 @@ def _weights(result: Result) -> str:
     once = quantities.energy(result.configuration_energy_pj)
     if result.schedule.memory.weights_resident:
         return f"{bits} stay on chip; loading them once from DRAM takes {once}, charged to no image"
-    return f"{bits} do not fit on chip; every image reads them from DRAM, {once}; the time of that is not counted"
+    return f"{bits} do not fit on chip; every image reads them from DRAM in blocks, {once}"

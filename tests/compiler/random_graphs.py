@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dtss.compiler.frontend.builder import GraphBuilder
 from dtss.compiler.graph.ir import Convolution, FloatNeuron, Graph, Integrator, Linear, MaxPool, SumPool
 from dtss.compiler.schedule.format import Preprocess
-from dtss.compiler.schedule.hardware import Array, Hardware, Memory, Widths
+from dtss.compiler.schedule.hardware import Array, Dram, Hardware, Memory, Widths
 
 PLENTY = Memory(
     weight_bytes=1 << 20, spike_bytes=1 << 20, membrane_bytes=1 << 20, current_bytes=1 << 20, image_bytes=1 << 20
@@ -36,7 +36,12 @@ def hardware(draw: st.DrawFn) -> Hardware:
         skip_group=draw(st.integers(1, 5)),
         weight_rows_per_cycle=draw(st.integers(1, 3)),
     )
-    return Hardware("random", "", 100.0, array, Widths(weight=8, accumulator=32, membrane=32), PLENTY)
+    dram = Dram(
+        bits_per_cycle=draw(st.integers(1, 64)),
+        burst_bits=draw(st.sampled_from([1, 24, 128])),
+        latency_cycles=draw(st.integers(0, 30)),
+    )
+    return Hardware("random", "", 100.0, array, Widths(weight=8, accumulator=32, membrane=32), PLENTY, dram)
 
 
 class _Drawer:

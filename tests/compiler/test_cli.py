@@ -181,6 +181,7 @@ def test_ablation_that_finds_other_integers_fails(work: Path, monkeypatch: pytes
 def test_simulator_that_fails_is_quoted(work: Path, capsys: Capture) -> None:
     assert main(["../small.pt", "-o", "small.json", "--ablation", "--tech", "no.toml"]) == 3
     assert capsys.readouterr().err.startswith("dtss-compile: error: --ablation: dtss-sim: no.toml: ")
+    assert files(work) == []
 
 
 def test_weight_bits_of_all_and_of_one_layer(work: Path) -> None:
@@ -383,6 +384,10 @@ def test_unknown_hardware(work: Path, capsys: Capture) -> None:
     [
         (["-o", "no/x.json"], "no/x.json: the folder no does not exist; create it first"),
         (["-o", "x.json", "--onnx", "no/x.onnx"], "no/x.onnx: the folder no does not exist; create it first"),
+        (
+            ["-o", "x.json", "--onnx", "x.json"],
+            "x.json: is a file of the schedule itself; give --onnx a name of its own",
+        ),
         (["-o", ".."], "..: is a folder; name a file in it"),
         (["-o", ""], ".: is a folder; name a file in it"),
         (

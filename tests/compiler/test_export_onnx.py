@@ -9,12 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from dtss.compiler.export_onnx import FLOAT_PIPELINE, export_onnx, onnx_bytes
+from dtss.compiler.frontend.builder import GraphBuilder
 from dtss.compiler.frontend.source import Source
 from dtss.compiler.graph.ir import Convolution, Graph, Linear, Node
 from dtss.compiler.passes.base import Target
 from dtss.compiler.passes.manager import run_passes
 from dtss.compiler.schedule.hardware import load_hardware
-from tests.compiler.small_networks import membrane_residual, spike_residual
+from tests.compiler.small_networks import PIXELS, SPIKING_JELLY, linear, mask, membrane_residual, spike_residual
 
 TARGET = Target(load_hardware("edge-16x16"))
 
@@ -85,3 +86,18 @@ def test_reshaped_masks_and_soft_resets_are_exported(graph: Graph) -> None:
     found = run(onnx_bytes(run_passes(graph, FLOAT_PIPELINE, TARGET)), images)[1]
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
     assert np.ptp(expected.numpy(), axis=1).max() > 0
+
+
+def test_a_step_of_the_bias_alone_is_no_product() -> None:
+    """A linear layer whose input is masked gives its bias there, and the file has no Conv for it."""
+    build = GraphBuilder("bias", 4, PIXELS)
+    value = build.linear("first", build.image(1, 1, 2), linear(3, 2))
+    value = build.lif("lif", value, SPIKING_JELLY, "mlp", mask("1100"))
+    head = linear(2, 3, bias=True)
+    whole = build.finish(build.linear("head", value, head), ("0", "1"))
+    graph = run_passes(whole, FLOAT_PIPELINE, TARGET)
+    assert [node.steps.bias_only for node in products(graph)] == [(), (2, 3)]
+    content = onnx_bytes(graph)
+    assert sum(node.op_type == "Conv" for node in onnx.load_from_string(content).graph.node) == 1 + 2
+    per_step = run(content, np.ones((5, 2, 1, 1), np.float32))[1]
+    np.testing.assert_array_equal(per_step[2:], np.broadcast_to(np.float32(head.bias), (2, 5, 2)))

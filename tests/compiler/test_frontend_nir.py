@@ -28,6 +28,7 @@ from dtss.compiler.schedule.errors import EXIT_BAD_INPUT, EXIT_OK, EXIT_UNSUPPOR
 from dtss.compiler.schedule.interpret import interpret
 from dtss.hwsim.cli import main as simulate
 from tests.compiler.recording import RecordingModule
+from tests.compiler.refusals import contents
 
 nir = pytest.importorskip("nir", reason="make test installs it")
 h5py = pytest.importorskip("h5py")
@@ -473,10 +474,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 def refused(path: Path, *options: str) -> tuple[int, str]:
     """Exit code and standard error of dtss-compile, which writes nothing."""
     error = streams.StringIO()
-    before = sorted(path.parent.iterdir())
+    (path.parent / "out.json").write_text("of an earlier run")
+    before = contents(path.parent)
     with contextlib.redirect_stderr(error):
         code = compile_command([str(path), "-o", str(path.parent / "out.json"), *options])
-    assert sorted(path.parent.iterdir()) == before
+    assert contents(path.parent) == before
     return code, error.getvalue().replace(f"{path.parent}/", "")
 
 

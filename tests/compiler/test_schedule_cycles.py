@@ -230,7 +230,7 @@ def test_counts_of_a_product_agree_with_its_words(graph: Graph, machine: Hardwar
                 for step in node.steps.active
             ]
             popcounts = np.stack([word_popcounts(o, cut.planes, cut.rows) for o in operands], axis=3)
-            counts = product_counts(schedule, node, popcounts)
+            counts = product_counts(schedule, node, popcounts).counts
             ones = popcounts.sum((1, 2, 3, 4, 5))
             np.testing.assert_array_equal(counts.accumulates, ones * sum(cut.columns))
             np.testing.assert_array_equal(counts.words_issued, (popcounts > 0).sum((1, 2, 3, 4, 5)) * len(cut.columns))

@@ -29,7 +29,7 @@ def test_no_candidate_is_cheaper_than_the_chosen_one(graph: Graph, machine: Hard
         best, *others = candidates(schedule, product)
         assert product.tiling == best.tiling
         assert all(best.cost <= other.cost for other in others)
-        assert best.cycles == product_counts(schedule, product, expected_ones(schedule, product)).cycles[0]
+        assert best.cycles == product_counts(schedule, product, expected_ones(schedule, product)).counts.cycles[0]
 
 
 def test_words_are_as_full_as_expected(digits: Source) -> None:

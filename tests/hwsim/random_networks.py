@@ -39,8 +39,11 @@ def with_room_for_two_tiles(machine: Hardware, compiled: Compiled) -> Hardware:
 
 
 @st.composite
-def cases(draw: st.DrawFn, largest_steps: int = 4, images: int = 2) -> Case:
-    """Any time order, any subset of the optional passes, either order of the attention products."""
+def cases(draw: st.DrawFn, largest_steps: int = 4, images: int = 2, streams: bool | None = None) -> Case:
+    """Any time order, any subset of the optional passes, either order of the attention products.
+
+    streams: whether weights go through a small memory in blocks; None: either.
+    """
     graph, machine = draw(graphs(largest_steps)), draw(hardware())
     orders: tuple[TimeOrder | None, ...] = (None, "inner", "outer")
     order = draw(st.sampled_from(orders))
@@ -50,7 +53,7 @@ def cases(draw: st.DrawFn, largest_steps: int = 4, images: int = 2) -> Case:
     disabled = frozenset(draw(st.sets(st.sampled_from(optional_passes()))))
     passes = tuple(attention if isinstance(step, ReassociateAttention) else step for step in PIPELINE)
     compiled = compile_graph(graph, Target(machine, order), disabled=disabled, passes=passes)
-    if draw(st.booleans()):
+    if draw(st.booleans()) if streams is None else streams:
         target = Target(with_room_for_two_tiles(machine, compiled), order)
         compiled = compile_graph(graph, target, disabled=disabled, passes=passes)
     seed = draw(st.integers(0, 2**32 - 1))

@@ -26,7 +26,7 @@ from dtss.compiler.schedule.format import (
     TokenSum,
     Value,
 )
-from dtss.compiler.schedule.hardware import Array, Hardware, Memory, Widths
+from dtss.compiler.schedule.hardware import Array, Dram, Hardware, Memory, Widths
 from dtss.compiler.schedule.io import FLOAT_LOGITS, IMAGES, LABELS
 from dtss.compiler.schedule.numerics import ShiftLeak
 
@@ -43,6 +43,7 @@ MACHINE = Hardware(
         current_bytes=32 << 10,
         image_bytes=4 << 10,
     ),
+    dram=Dram(bits_per_cycle=64, burst_bits=128, latency_cycles=20),
 )
 WEIGHT = np.array([[1, 2, -1], [3, 0, 1]], np.int8)
 HEAD_WEIGHT = np.array([[1, -1], [0, 2]], np.int8)

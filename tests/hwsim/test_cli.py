@@ -11,6 +11,7 @@ import pytest
 
 from dtss.hwsim import cli
 from dtss.hwsim.cli import main
+from dtss.rtl.cli import main as generate_verilog
 
 RUN = "import sys; from dtss.hwsim.cli import main; sys.exit(main())"
 
@@ -71,7 +72,7 @@ def test_wrong_limit(limit: str, small_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as stop:
         main([str(small_path), f"--limit={limit}"])
     assert stop.value.code == 2
-    assert f"{limit!r} is not a whole number above 0" in capsys.readouterr().err
+    assert f"{limit!r} is not a whole number from 1 to 999999999" in capsys.readouterr().err
 
 
 def test_no_schedule_given(capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,6 +124,20 @@ def test_a_bug_asks_to_be_reported(
     assert capsys.readouterr().err == expected
     assert main([str(small_path), "--debug"]) == 70
     assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_no_bug(
+    small_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def large(options: object) -> None:
+        raise MemoryError("Unable to allocate 149. GiB")
+
+    monkeypatch.setattr(cli, "_run", large)
+    assert main([str(small_path)]) == 4
+    assert capsys.readouterr().err == (
+        "dtss-sim: error: memory: this machine has too little (Unable to allocate 149. GiB); "
+        "use a smaller model or fewer images\n"
+    )
 
 
 def test_interrupted(small_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,3 +195,60 @@ def test_a_closed_folder_keeps_the_old_file(small_path: Path, tmp_path: Path) ->
     assert done.returncode == 3
     assert target.is_dir()
     assert not list(tmp_path.glob(".result.json*"))
+
+
+BILLION = 10**9
+ABSURD: dict[str, tuple[tuple[str | int, ...], object, str]] = {
+    "time": (("time_steps",), BILLION, "time_steps: found 1000000000; give 1 to 64"),
+    "image": (
+        ("nodes", 0, "shape"),
+        [BILLION, 2, 3],
+        "image.shape: found (1000000000, 2, 3); sizes are 1 to 1048576",
+    ),
+    "layer": (
+        ("nodes", 1, "shape"),
+        [1, 2, 1 << 20],
+        "hidden.weight: hidden.weight is int8 (2, 3); an integer tensor of shape (1048576, 3) is needed; recompile",
+    ),
+    "array": (
+        ("hardware", "array", "rows"),
+        BILLION,
+        "hardware: array.rows: found 1000000000; give a whole number from 1 to 1024",
+    ),
+}
+
+
+@pytest.mark.parametrize("program", ["dtss-sim", "dtss-rtl"])
+@pytest.mark.parametrize("case", ABSURD)
+def test_absurd_sizes_of_a_schedule(
+    small_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str, program: str
+) -> None:
+    place, value, sentence = ABSURD[case]
+    document = json.loads(small_path.read_bytes())
+    part = document
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    small_path.write_text(json.dumps(document))
+    before = sorted(tmp_path.rglob("*"))
+    if program == "dtss-sim":
+        code = main([str(small_path), "--json", str(tmp_path / "result.json")])
+    else:
+        code = generate_verilog(["generate", str(small_path), "-o", str(tmp_path / "verilog")])
+    assert capsys.readouterr() == ("", f"{program}: error: {small_path}: {sentence}\n")
+    assert code == 3
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_images_that_their_file_only_claims(
+    small_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "claim.npy"
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (BILLION, 1, 2, 3)}
+        np.lib.format.write_array_header_1_0(file, header)
+    assert main([str(small_path), "--images", str(path), "--json", str(tmp_path / "result.json")]) == 3
+    out, err = capsys.readouterr()
+    assert err.startswith(f"dtss-sim: error: {path}: is no array file (")  # the rest is numpy's
+    assert err.endswith("); give a .npy or .npz file that numpy.save wrote, without objects in it\n")
+    assert (out, (tmp_path / "result.json").exists()) == ("", False)

@@ -54,12 +54,14 @@ def test_layers_add_up_to_the_totals(document: dict[str, Any]) -> None:
     totals, layers = document["totals"], document["layers"]
     for name, whole in totals["counts"].items():
         assert sum(layer["counts"][name] for layer in layers) == whole
+    for name, whole in totals["dram"].items():
+        assert sum(layer["dram"][name] for layer in layers) == whole
     for kind, whole in totals["energy_pj_per_image_by_kind"].items():
         assert sum(layer["energy_pj_per_image"][kind] for layer in layers) == pytest.approx(whole, rel=1e-12)
     assert sum(totals["energy_pj_per_image_by_kind"].values()) == pytest.approx(
         totals["energy_pj_per_image"], rel=1e-12
     )
-    assert sum(document["per_image"]["cycles"]) == totals["counts"]["cycles"]
+    assert sum(document["per_image"]["cycles"]) == totals["counts"]["cycles"] + totals["dram"]["stall_cycles"]
     mean = sum(document["per_image"]["energy_pj"]) / document["images"]
     assert mean == pytest.approx(totals["energy_pj_per_image"], rel=1e-12)
 

@@ -381,7 +381,7 @@ def test_usage_errors_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixtu
         "argument --mask-weights: -1 is no weight; give a finite number, 0 or more"
     )
     assert usage_error(capsys, new, "--time-steps", "0") == (
-        "argument --time-steps: 0 is no whole number from 1 on; give how many steps"
+        "argument --time-steps: '0' is not a whole number from 1 to 999999999"
     )
     assert usage_error(capsys, new, "--table", "groups", "--time-steps", "2") == (
         "--time-steps is of Table IV; leave it out, or --table groups out"

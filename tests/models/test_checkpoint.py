@@ -15,6 +15,7 @@ from hypothesis import strategies
 
 from dtss.models.checkpoint import Checkpoint, CheckpointError, load, save
 from dtss.models.data import LabelledImages
+from dtss.models.errors import InputError
 from dtss.models.spikformer import Spikformer
 from dtss.models.vit import Vit
 
@@ -80,8 +81,12 @@ def test_a_failed_write_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError) as error:
         save(checkpoint, path)
+    assert str(error.value) == (
+        f"{path}: cannot be written: found No space left on device; "
+        "the file is as it was; free space or choose another place"
+    )
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["small.pt"]
 

@@ -248,7 +248,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
         "2: dtss-train: error: --config digit: no such configuration (did you mean digits?); choose among digits, "
     )
     assert refused(capsys, "--config", "digits", *output, "--limit-images", "0") == (
-        "2: dtss-train: error: argument --limit-images: 0 is no whole number from 1 on; give how many images"
+        "2: dtss-train: error: argument --limit-images: '0' is not a whole number from 1 to 999999999"
     )
     assert refused(capsys, "--config", "digits", *output, "--device", "abacus").startswith(
         "2: dtss-train: error: --device abacus: "

@@ -280,7 +280,7 @@ def test_errors_of_the_command(checkpoint: Checkpoint, tmp_path: Path, capsys: p
         "dtss-train sensitivity: error: argument --bins: 1 is no whole number from 2 to 4096; give how many bins"
     )
     assert usage_error(capsys, str(small), "--images", "0") == (
-        "dtss-train sensitivity: error: argument --images: 0 is no whole number from 1 on; give how many images"
+        "dtss-train sensitivity: error: argument --images: '0' is not a whole number from 1 to 999999999"
     )
     assert list(tmp_path.iterdir()) == [small]
 

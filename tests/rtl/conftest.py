@@ -36,7 +36,7 @@ from dtss.compiler.schedule.format import (
     Value,
 )
 from dtss.compiler.schedule.geometry import geometry, offsets_per_word
-from dtss.compiler.schedule.hardware import Array, Hardware, Memory, Widths
+from dtss.compiler.schedule.hardware import Array, Dram, Hardware, Memory, Widths
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.compiler.schedule.numerics import FixedLeak, ShiftLeak
 
@@ -64,6 +64,7 @@ def hardware_of(machine: Machine) -> Hardware:
         array=Array(rows, columns, slots, group, load_rows),
         widths=Widths(weight=8, accumulator=22, membrane=24),
         memory=Memory(*[1 << 20] * 5),
+        dram=Dram(64, 128, 20),
     )
 
 
