@@ -26,6 +26,7 @@ from dtss.models.checkpoint import Checkpoint, CheckpointError
 from dtss.models.neurons import Lif
 from dtss.models.spikformer import Block, ConvUnit, LinearUnit, Spikformer, SpikformerConfig
 from dtss.models.time_step_mask import MaskedLif
+from dtss.models.weight_rounding import RoundedConv2d, RoundedLinear, on_grid
 
 STEM_POOL = MaxPool(kernel=3, stride=2, padding=1)
 
@@ -55,6 +56,7 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # noqa: B
         trained_accuracy=None if accuracy is None else float(accuracy),
         exact_logits=lambda pixels: exact_logits(checkpoint, pixels),
         calibration=read_calibration(graph, options.calibration),
+        weight_bits=checkpoint.config.weight_bits,
     )
 
 
@@ -193,21 +195,31 @@ def neuron_of(lif: Lif) -> FloatNeuron:
     )
 
 
-def convolution_of(conv: nn.Conv2d) -> Convolution:
+def convolution_of(conv: RoundedConv2d) -> Convolution:
     """torch's [O, C, kernel rows, kernel columns] with the channels put last."""
-    weight = _array(conv.weight).transpose(0, 2, 3, 1)
-    return Convolution(weight, _optional(conv.bias), int(conv.stride[0]), int(conv.padding[0]))
+    weight, lsb = _rounded(conv)
+    rows_first = weight.transpose(0, 2, 3, 1)
+    return Convolution(rows_first, _optional(conv.bias), int(conv.stride[0]), int(conv.padding[0]), lsb=lsb)
 
 
-def linear_of(linear: nn.Linear) -> Linear:
+def linear_of(linear: RoundedLinear) -> Linear:
     """torch's [O, C] as it is."""
-    return Linear(_array(linear.weight), _optional(linear.bias))
+    weight, lsb = _rounded(linear)
+    return Linear(weight, _optional(linear.bias), lsb=lsb)
 
 
-def head_of(head: nn.Linear, tokens: int) -> Linear:
+def head_of(head: RoundedLinear, tokens: int) -> Linear:
     """The classifier on the token sum: the mean's 1/N moves into the weight."""
     linear = linear_of(head)
-    return Linear(linear.weight / tokens, linear.bias)
+    return Linear(linear.weight / tokens, linear.bias, lsb=None if linear.lsb is None else linear.lsb / tokens)
+
+
+def _rounded(product: RoundedConv2d | RoundedLinear) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """The weight that the network computes with, and its LSB [O], where it was trained with one."""
+    if product.grid is None:
+        return _array(product.weight), None
+    weight = product.weight.detach()
+    return _array(on_grid(weight, product.grid.lsb(weight))), _array(product.grid.channel_lsb(weight))
 
 
 def batch_norm_of(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:
