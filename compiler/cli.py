@@ -354,6 +354,8 @@ def _weight_bits_lines(asked: int | None, trained: int | None) -> list[str]:
 
 
 def _images_text(source: Source) -> str:
+    if source.calibration is None and len(source.images):
+        return f"images            {len(source.images)} go into the schedule"
     if source.calibration is None:
         return "images            none in the schedule: give dtss-sim some with --images"
     held_out = "held out" if source.images is not source.calibration.pixels else "the same"

@@ -17,7 +17,7 @@ from dtss.compiler.frontend.builder import GraphBuilder
 from dtss.compiler.frontend.options import ReadOptions
 from dtss.compiler.frontend.source import Source, read_calibration
 from dtss.compiler.frontend.spikformer_file import cleaned, layouts_of, tensors_in
-from dtss.compiler.graph.ir import BatchNorm, Convolution, FloatNeuron, Graph, Linear, MaxPool
+from dtss.compiler.graph.ir import Attention, BatchNorm, Convolution, FloatNeuron, Graph, Linear, MaxPool, Node
 from dtss.compiler.schedule.check import LARGEST_TIME_STEPS
 from dtss.compiler.schedule.errors import BadInputError, UnsupportedError
 from dtss.compiler.schedule.format import Preprocess
@@ -31,6 +31,7 @@ from dtss.models.weight_rounding import RoundedConv2d, RoundedLinear, on_grid
 STEM_POOL = MaxPool(kernel=3, stride=2, padding=1)
 
 IMAGES_AT_ONCE = 16  # of a large network: what it works on stays small
+FLOAT_WORK = 2.5e11  # multiplications for the float logits of the stored images: seconds on two cores
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # noqa: B008 - frozen
@@ -48,11 +49,14 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # noqa: B
         )
     accuracy = checkpoint.training.get("test_accuracy")
     graph = graph_of(checkpoint)
+    found = len(checkpoint.samples.images)
+    stored = min(found, max(1, int(FLOAT_WORK / multiplications(graph))))
     return Source(
         graph=graph,
-        images=checkpoint.samples.images.numpy(),
-        labels=checkpoint.samples.labels.numpy(),
-        float_logits=float_logits(checkpoint),
+        images=checkpoint.samples.images[:stored].numpy(),
+        labels=checkpoint.samples.labels[:stored].numpy(),
+        float_logits=float_logits(checkpoint, stored),
+        notes=() if stored == found else (f"a large network: {stored} of the checkpoint's {found} images",),
         trained_accuracy=None if accuracy is None else float(accuracy),
         exact_logits=lambda pixels: exact_logits(checkpoint, pixels),
         calibration=read_calibration(graph, options.calibration),
@@ -87,12 +91,28 @@ def _refuse_contradictions(checkpoint: Checkpoint, options: ReadOptions, where: 
         )
 
 
-def float_logits(checkpoint: Checkpoint) -> NDArray[np.float32]:
-    """Mean logits [B, K] of the trained network itself on its stored images."""
+def multiplications(graph: Graph) -> int:
+    """Of all products over all T steps of one image, in the float network."""
+    counts = (_multiplications(graph, node) for node in graph.nodes)
+    return max(1, graph.time_steps * sum(counts))
+
+
+def _multiplications(graph: Graph, node: Node) -> int:
+    match node.op:
+        case Convolution() | Linear():
+            return node.positions * node.op.weight.size
+        case Attention():
+            return 2 * node.positions**2 * node.channels
+        case _:
+            return 0
+
+
+def float_logits(checkpoint: Checkpoint, images: int) -> NDArray[np.float32]:
+    """Mean logits [B, K] of the trained network itself on the first of its stored images."""
     model = checkpoint.build_model()
-    images = checkpoint.preprocess(checkpoint.samples.images)
+    inputs = checkpoint.preprocess(checkpoint.samples.images[:images])
     with torch.no_grad():
-        means = [model(chunk).mean(0).numpy() for chunk in images.split(IMAGES_AT_ONCE)]
+        means = [model(chunk).mean(0).numpy() for chunk in inputs.split(IMAGES_AT_ONCE)]
     return np.concatenate(means).astype(np.float32, copy=False)
 
 
