@@ -31,7 +31,7 @@ from dtss.models.weight_rounding import RoundedConv2d, RoundedLinear, on_grid
 STEM_POOL = MaxPool(kernel=3, stride=2, padding=1)
 
 IMAGES_AT_ONCE = 16  # of a large network: what it works on stays small
-FLOAT_WORK = 2.5e11  # multiplications for the float logits of the stored images: seconds on two cores
+FLOAT_WORK = 1.2e11  # multiplications for the float logits of the stored images: seconds on two cores
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # noqa: B008 - frozen
