@@ -1,5 +1,7 @@
 """What each optional pass is worth: the network compiled with it switched off, simulated, and compared.
 
+A variant is compiled from the first pass on that it changes, and simulated unless it is what all passes give.
+
 The simulator is run as the command dtss-sim and its files are read, since nothing here may import it.
 """
 
@@ -12,16 +14,18 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.errors import CompileError
 from dtss.compiler.graph.ir import Graph
-from dtss.compiler.passes.base import Target
-from dtss.compiler.pipeline import Compiled, compile_graph, optional_passes
+from dtss.compiler.passes.manager import PassResults
+from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph
 from dtss.compiler.schedule import io
 from dtss.compiler.schedule.errors import BadInputError
 
@@ -38,7 +42,7 @@ class AblationRow:
     """Means over the images of one variant; without numbers where the machine cannot hold it.
 
     accesses: reads and writes by what is moved.  same_integers: whether every logit of every step equals that of all
-    passes together.  refused: the compiler's sentence, None if it compiled.
+    passes together.  promised: whether it has to.  refused: the compiler's sentence, None if it compiled.
     """
 
     switched_off: tuple[str, ...]
@@ -47,6 +51,7 @@ class AblationRow:
     accumulates: float | None = None
     accesses: Mapping[str, float] | None = None
     same_integers: bool | None = None
+    promised: bool = True
     refused: str | None = None
 
     @property
@@ -66,7 +71,7 @@ class Ablation:
 
     @property
     def agrees(self) -> bool:
-        return all(row.same_integers is not False for row in self.rows)
+        return all(row.same_integers is not False or not row.promised for row in self.rows)
 
     def as_records(self) -> list[dict[str, object]]:
         """For --json."""
@@ -90,26 +95,49 @@ class Ablation:
         return "\n".join([f"for an image, mean of {self.images}", *(line.rstrip() for line in lines), *refused])
 
 
-def ablate(graph: Graph, target: Target, samples: Mapping[str, np.ndarray], tech: str, limit: int) -> Ablation:
-    """All passes, each optional one switched off, and all of them, on the first `limit` of the samples."""
+def ablate(graph: Graph, results: PassResults, samples: Mapping[str, np.ndarray], tech: str, limit: int) -> Ablation:
+    """All passes, each optional one off, and all of those off that keep the integers and compile by themselves.
+
+    Simulated on the first `limit` of the samples.  results: of earlier compilations of the graph.
+    """
     if io.IMAGES not in samples:
         raise BadInputError("--ablation", "no images to simulate came with the model", "give some with --calibration")
-    passes = optional_passes()
-    rows: list[AblationRow] = []
-    reference: NDArray[np.float64] | None = None
-    for switched_off in ((), *((name,) for name in passes), passes):
+    whole = compile_graph(graph, results.target, results=results)
+    study = _Study(graph, whole, results, samples, tech, limit)
+    passes = [study.row((step.name,), promised=step.keeps_integers) for step in PIPELINE if step.optional]
+    together = tuple(name for row in passes if row.promised and not row.refused for name in row.switched_off)
+    rows = (study.row(()), *passes, study.row(together))
+    return Ablation(rows, tech, min(limit, len(samples[io.IMAGES])))
+
+
+@dataclass(frozen=True, eq=False)
+class _Study:
+    """A network with all passes, and what its variants are compared on."""
+
+    graph: Graph
+    whole: Compiled
+    results: PassResults
+    samples: Mapping[str, np.ndarray]
+    tech: str
+    limit: int
+
+    @cached_property
+    def of_all(self) -> tuple[dict[str, Any], NDArray[np.float64]]:
+        return _simulated(self.whole, self.samples, self.tech, self.limit)
+
+    def row(self, switched_off: tuple[str, ...], *, promised: bool = True) -> AblationRow:
+        disabled = frozenset(switched_off)
         try:
-            compiled = compile_graph(graph, target, disabled=frozenset(switched_off))
+            compiled = compile_graph(self.graph, self.results.target, disabled=disabled, results=self.results)
         except CompileError as error:
-            rows.append(AblationRow(switched_off, refused=str(error)))
-            continue
-        result, logits = _simulated(compiled, samples, tech, limit)
-        reference = logits if reference is None else reference
-        rows.append(_row(switched_off, result, same_integers=bool(np.array_equal(logits, reference))))
-    return Ablation(tuple(rows), tech, min(limit, len(samples[io.IMAGES])))
+            return AblationRow(switched_off, promised=promised, refused=str(error))
+        alike = _alike(compiled, self.whole)
+        result, logits = self.of_all if alike else _simulated(compiled, self.samples, self.tech, self.limit)
+        same = bool(np.array_equal(logits, self.of_all[1]))
+        return _row(switched_off, result, same_integers=same, promised=promised)
 
 
-def _row(switched_off: tuple[str, ...], result: dict[str, Any], *, same_integers: bool) -> AblationRow:
+def _row(switched_off: tuple[str, ...], result: dict[str, Any], *, same_integers: bool, promised: bool) -> AblationRow:
     totals = result["totals"]
     counts = {name: count / result["images"] for name, count in totals["counts"].items()}
     return AblationRow(
@@ -119,6 +147,15 @@ def _row(switched_off: tuple[str, ...], result: dict[str, Any], *, same_integers
         accumulates=counts["accumulates"],
         accesses={kind: sum(counts[name] for name in names) for kind, names in ACCESSES.items()},
         same_integers=same_integers,
+        promised=promised,
+    )
+
+
+def _alike(left: Compiled, right: Compiled) -> bool:
+    """Whether two schedules do the same work, whatever passes made them."""
+    unnamed = msgspec.structs.replace(left.schedule, passes=right.schedule.passes)
+    return unnamed == right.schedule and all(
+        np.array_equal(tensor, right.tensors[name]) for name, tensor in left.tensors.items()
     )
 
 
@@ -153,7 +190,7 @@ def _cells(row: AblationRow, whole: AblationRow) -> Iterator[str]:
     yield f"{row.energy_pj / 1e6:,.3f} µJ{_change(row.energy_pj, whole.energy_pj)}"
     yield f"{row.accumulates:,.0f}"
     yield from (f"{count:,.0f}" for count in row.accesses.values())
-    yield "the same" if row.same_integers else "DIFFER"
+    yield "the same" if row.same_integers else "DIFFER" if row.promised else "others"
 
 
 def _change(value: float, reference: float | None) -> str:

@@ -20,10 +20,19 @@ if TYPE_CHECKING:
     from dtss.compiler.frontend.source import Source
     from dtss.compiler.graph.ir import Graph
     from dtss.compiler.passes.base import Target
-    from dtss.compiler.passes.manager import Observer
+    from dtss.compiler.passes.manager import Observer, PassResults
     from dtss.compiler.schedule.format import Schedule
 
-OPTIONAL_PASSES = ("reassociate-attention", "prune-time-steps", "hoist-constants", "eliminate-membrane-accesses")
+COSTS_MORE = "the same integers at a higher cost"
+OPTIONAL_PASSES = {  # what is without it
+    "compose-linear-maps": "a head that reads currents is refused",
+    "calibrate": "weights are rounded to nearest, to other integers",
+    "prune-time-steps": COSTS_MORE,
+    "hoist-constants": COSTS_MORE,
+    "eliminate-membrane-accesses": COSTS_MORE,
+    "reassociate-attention": COSTS_MORE,
+    "tune-tiles": COSTS_MORE,
+}
 DEFAULT_HARDWARE = "edge-16x16"
 DEFAULT_CHECKED_IMAGES = 8
 
@@ -46,7 +55,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--hardware", default=DEFAULT_HARDWARE, metavar="NAME|FILE",
                          help="a shipped machine or a TOML file (default: %(default)s)")  # fmt: skip
     command.add_argument("--weight-bits", type=int, metavar="N",
-                         help="of every weight, at most the array's (default: the array's)")  # fmt: skip
+                         help="of every weight, at most the array's (default: those the network was trained with "
+                         "by dtss-train --quantise, else the array's)")  # fmt: skip
     command.add_argument("--layer-weight-bits", type=_layer_bits, action="append", default=[], metavar="LAYER=N",
                          help="of this layer's weights; may be repeated")  # fmt: skip
     command.add_argument("--time-order", choices=("inner", "outer"),
@@ -67,9 +77,9 @@ def parser() -> argparse.ArgumentParser:
                          help="compare float graph and source framework, integers and float graph, on N images "
                          "(default: %(const)s)")  # fmt: skip
     _add_source_options(command)
-    for name in OPTIONAL_PASSES:
+    for name, without in OPTIONAL_PASSES.items():
         command.add_argument(f"--no-{name}", dest="disabled", action="append_const", const=name,
-                             help=f"leave out {name}: the same integers at a higher cost")  # fmt: skip
+                             help=f"leave out {name}: {without}")  # fmt: skip
     return command
 
 
@@ -130,6 +140,7 @@ def run(options: argparse.Namespace) -> int:
     """Read, compile, write, report."""
     from dtss.compiler.frontend.source import read_source
     from dtss.compiler.passes.base import Target
+    from dtss.compiler.passes.manager import PassResults
     from dtss.compiler.pipeline import compile_graph
     from dtss.compiler.schedule import io
     from dtss.compiler.schedule.hardware import load_hardware
@@ -140,24 +151,26 @@ def run(options: argparse.Namespace) -> int:
     target = Target(
         load_hardware(options.hardware),
         options.time_order,
-        options.weight_bits,
+        source.weight_bits if options.weight_bits is None else options.weight_bits,
         dict(options.layer_weight_bits),
         None if source.calibration is None else source.calibration.pixels,
     )
     dumps: dict[str, str] = {}
+    results = PassResults(target)
     compiled = compile_graph(
         source.graph,
         target,
         disabled=frozenset(options.disabled or ()),
         observe=_collector(dumps) if options.dump else lambda name, graph: None,
         reference=source.reference(),
+        results=results,
     )
     comparison = None
     if options.check is not None:
         from dtss.compiler.check_source import compare
 
         comparison = compare(source, compiled, options.check, str(options.model))
-    ablation = _ablation(options, source, target) if options.ablation else None
+    ablation = _ablation(options, source, results) if options.ablation else None
     others = {options.onnx: _onnx(source, target)} if options.onnx else {}
     with _dump_folder(options.dump) as folder:
         others |= {folder / name: text.encode() for name, text in dumps.items()}
@@ -227,10 +240,10 @@ def _onnx(source: Source, target: Target) -> bytes:
     return exported(source.graph, target)
 
 
-def _ablation(options: argparse.Namespace, source: Source, target: Target) -> Ablation:
+def _ablation(options: argparse.Namespace, source: Source, results: PassResults) -> Ablation:
     from dtss.compiler.ablation import ablate
 
-    return ablate(source.graph, target, source.sample_tensors(), options.tech, options.limit)
+    return ablate(source.graph, results, source.sample_tensors(), options.tech, options.limit)
 
 
 def _warn_of_gaps(schedule: Schedule) -> None:
@@ -298,6 +311,7 @@ def summary(
         "average_time_steps_pruned": schedule.average_time_steps.pruned,
         "passes": list(schedule.passes),
         "weight_bits": memory.weight_bits,
+        "trained_weight_bits": source.weight_bits,
         "weights_resident": memory.weights_resident,
         "memory": memory_json(memory),
         "float_accuracy": schedule.reference.sample_accuracy,
@@ -319,6 +333,7 @@ def summary_text(options: argparse.Namespace, source: Source, schedule: Schedule
         f"operations        {len(schedule.nodes)}, over {schedule.time_steps} time steps",
         f"T_avg             {average.masks:.2f} in the masks, {average.pruned:.2f} after pruning",
         f"weights           {memory.weight_bits / 8192:.1f} KiB, {resident}",
+        *_weight_bits_lines(options.weight_bits, source.weight_bits),
         *memory_text(memory),
     ]
     if comparison is not None:
@@ -329,7 +344,18 @@ def summary_text(options: argparse.Namespace, source: Source, schedule: Schedule
     return "\n".join(lines)
 
 
+def _weight_bits_lines(asked: int | None, trained: int | None) -> list[str]:
+    """Where the width of the weights comes from, if the network was trained with one."""
+    if trained is None:
+        return []
+    if asked in (None, trained):
+        return [f"weight bits       {trained}, as the network was trained"]
+    return [f"weight bits       {asked} by --weight-bits; the network was trained with {trained}"]
+
+
 def _images_text(source: Source) -> str:
+    if source.calibration is None and len(source.images):
+        return f"images            {len(source.images)} go into the schedule"
     if source.calibration is None:
         return "images            none in the schedule: give dtss-sim some with --images"
     held_out = "held out" if source.images is not source.calibration.pixels else "the same"

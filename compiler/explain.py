@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from dtss.compiler.graph.print import step_marks
+from dtss.compiler.passes.attention_orders import paths
 from dtss.compiler.passes.tiling_cost import EXPECTED_ONES, candidates
 from dtss.compiler.schedule.buffers import Buffer, buffers, memory_uses
 from dtss.compiler.schedule.format import (
@@ -19,7 +20,8 @@ from dtss.compiler.schedule.format import (
 )
 
 LEGEND = (
-    "# computed   b bias only, no weight read   r reused, computed once   0 known to be zero   x dead, nobody needs it"
+    "# computed   b bias only, no weight read   r reused, computed once   0 known to be zero   x dead, nobody needs it",
+    f"expected: where {EXPECTED_ONES:.0%} of the bits are ones; energy in bits of an 8 KiB memory",
 )
 
 
@@ -29,7 +31,7 @@ def explain(schedule: Schedule) -> str:
     head = [
         f"{schedule.network} on {schedule.hardware.name}, {schedule.time_steps} time steps",
         f"T_avg of the masks {average.masks:.2f}, after pruning {average.pruned:.2f}",
-        LEGEND,
+        *LEGEND,
         "",
     ]
     nodes = (line for node in schedule.nodes for line in _explain_node(schedule, node))
@@ -68,20 +70,32 @@ def _explain_state(schedule: Schedule, node: Lif) -> Iterator[str]:
 def _explain_tiling(schedule: Schedule, node: Product) -> Iterator[str]:
     tiling = node.tiling
     assert tiling is not None
-    if isinstance(node, AttentionProduct) and node.stage == "key_value":
-        yield "      Q·(Kᵀ·V): streams fewer words than (Q·Kᵀ)·V, and the integers are the same"
     yield (
         f"      time {tiling.time_order}, {tiling.strips} strips of {tiling.positions_per_strip} positions, "
         f"{tiling.output_tiles} output × {tiling.reduction_tiles} reduction tiles, "
         f"values {node.value.low} … {node.value.high}"
     )
+    if isinstance(node, AttentionProduct) and node.stage in ("query_key_value", "score_value"):
+        yield from _explain_order(schedule, node)
     for candidate in candidates(schedule, node):
-        chosen = (candidate.tiling.time_order, candidate.tiling.strips) == (tiling.time_order, tiling.strips)
-        yield (
-            f"      {'chosen' if chosen else 'against'}: time {candidate.tiling.time_order}, strips of "
-            f"{candidate.tiling.positions_per_strip}: {candidate.cycles:,} cycles, {candidate.bits:,} bits moved "
-            f"where {EXPECTED_ONES:.0%} of the bits are ones"
+        order, length = candidate.tiling.time_order, candidate.tiling.positions_per_strip
+        yield _choice(
+            f"time {order}, strips of {length}",
+            chosen=(order, length) == (tiling.time_order, tiling.positions_per_strip),
+            cycles=candidate.cycles,
+            energy=candidate.energy,
         )
+
+
+def _explain_order(schedule: Schedule, outer: AttentionProduct) -> Iterator[str]:
+    """Both products of attention, in the order taken and in the other, the integers being the same."""
+    for path in paths(schedule, outer):
+        chosen = path.outer.stage == outer.stage
+        yield _choice(f"{path.name}, both products", chosen=chosen, cycles=path.cycles, energy=path.energy)
+
+
+def _choice(what: str, *, chosen: bool, cycles: int, energy: float) -> str:
+    return f"      {'chosen' if chosen else 'against'}: {what}: expected {cycles:,} cycles, energy {energy:,.0f}"
 
 
 def _explain_memory(schedule: Schedule) -> Iterator[str]:

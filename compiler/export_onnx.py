@@ -12,13 +12,13 @@ from dtss.compiler.graph.float_module import FloatModule
 from dtss.compiler.graph.ir import Graph
 from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.hoist_constants import HoistConstants
+from dtss.compiler.passes.lower_attention import LowerAttention
 from dtss.compiler.passes.manager import run_passes
 from dtss.compiler.passes.prune_time_steps import PruneTimeSteps
-from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.schedule.io import write_atomically
 
 OPSET = 18
-FLOAT_PIPELINE: tuple[Pass, ...] = (ReassociateAttention(), PruneTimeSteps(), HoistConstants())
+FLOAT_PIPELINE: tuple[Pass, ...] = (LowerAttention(), PruneTimeSteps(), HoistConstants())
 
 
 def export_onnx(graph: Graph, target: Target, path: Path) -> None:

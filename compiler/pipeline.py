@@ -19,11 +19,13 @@ from dtss.compiler.passes.eliminate_membrane_accesses import EliminateMembraneAc
 from dtss.compiler.passes.fold_batch_norm import FoldBatchNorm
 from dtss.compiler.passes.fold_preprocessing import FoldPreprocessing
 from dtss.compiler.passes.hoist_constants import HoistConstants
-from dtss.compiler.passes.manager import Observer, run_passes
+from dtss.compiler.passes.lower_attention import LowerAttention
+from dtss.compiler.passes.manager import Observer, PassResults, run_passes
 from dtss.compiler.passes.prove_widths import ProveWidths
 from dtss.compiler.passes.prune_time_steps import PruneTimeSteps
 from dtss.compiler.passes.quantise import Quantise
 from dtss.compiler.passes.reassociate_attention import ReassociateAttention
+from dtss.compiler.passes.tune_tiles import TuneTiles
 from dtss.compiler.schedule import io
 from dtss.compiler.schedule.format import FloatReference, Schedule
 
@@ -31,14 +33,16 @@ PIPELINE: tuple[Pass, ...] = (
     FoldBatchNorm(),  # a product and its norm are one linear map: fewer operations, one scale
     ComposeLinearMaps(),  # a head on a residual of currents moves onto the spikes: products read unsigned values only
     FoldPreprocessing(),  # pixels enter as they are: unsigned bit planes, no multiplier
-    ReassociateAttention(),  # Q·(Kᵀ·V) = (Q·Kᵀ)·V without softmax: take the one that streams fewer words
+    LowerAttention(),  # two products, the array computes one at a time
     Calibrate(),  # given images: weights round together, so that the currents change least
     PruneTimeSteps(),  # steps whose value is zero, or that nobody needs, are not run
     HoistConstants(),  # the direct-encoded image does not change: what it alone feeds runs once
     EliminateMembraneAccesses(),  # a membrane moves only between two live steps
     Quantise(),  # integers for weights, biases, thresholds; ties at the threshold stay ties
     ProveWidths(),  # bounds of every sum and membrane, so that nothing can overflow
-    AssignTiles(),  # strips, tiles and time order for this array; LIF fused into the walk
+    ReassociateAttention(),  # Q·(Kᵀ·V) = (Q·Kᵀ)·V without softmax: the one that costs less, now that widths are known
+    AssignTiles(),  # strips, tiles and time order for this array, by a simple rule; LIF fused into the walk
+    TuneTiles(),  # of all strips and time orders the one that costs least
 )
 
 
@@ -68,9 +72,10 @@ def compile_graph(
     observe: Observer = lambda name, graph: None,
     passes: tuple[Pass, ...] = PIPELINE,
     reference: FloatReference = NO_REFERENCE,
+    results: PassResults | None = None,
 ) -> Compiled:
-    """Run the passes and emit. The result's side-car is bound when it is saved."""
-    graph = run_passes(graph, passes, target, disabled, observe)
+    """Run the passes and emit. The result's side-car is bound when it is saved; `results` as in run_passes."""
+    graph = run_passes(graph, passes, target, disabled, observe, results)
     tensors = tensors_of(graph)
     schedule = msgspec.structs.replace(
         emit_schedule(graph, target.hardware),

@@ -16,7 +16,6 @@ from dtss.compiler.schedule.errors import EXIT_OK
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dtss.compiler.schedule.io import LoadedSchedule
     from dtss.hwsim.compare import Comparison
     from dtss.hwsim.paper_accounting import PaperLayer
     from dtss.hwsim.simulate import Progress, Result
@@ -80,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--json", metavar="FILE|-", help="write the result as JSON; - is standard output")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as one self-contained page")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write every count and energy, a row for each operation"
+    )
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="write the first image's timeline, for ui.perfetto.dev"
+    )
     parser.add_argument("--outputs", type=Path, metavar="FILE.npz", help="write logits and spike counts")
     parser.add_argument("--quiet", action="store_true", help="print no table and no progress")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
@@ -123,41 +128,35 @@ def _share(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from dtss.compiler.schedule.io import load
-    from dtss.hwsim.images import load_samples
-    from dtss.hwsim.simulate import simulate
-    from dtss.hwsim.technology import load_technology
+    from dtss.hwsim.api import run
 
-    technology = load_technology(options.tech)
-    loaded = load(options.schedule)
-    samples = load_samples(loaded, str(options.schedule), options.images, options.limit)
-    if samples.clipped_values:
-        highest = loaded.schedule.preprocess.pixel_max
-        _warn(f"{samples.source}: {samples.clipped_values} input values lie outside pixels 0 … {highest}; clipped")
     with _progress(options.quiet) as progress:
-        result = simulate(loaded, samples, technology, progress)
-        beside = _beside(options, loaded, result, progress)
+        result = run(options.schedule, images=options.images, tech=options.tech, limit=options.limit, progress=progress)
+        beside = _beside(options, result, progress)
+    samples = result.samples
+    if samples.clipped_values:
+        highest = result.schedule.preprocess.pixel_max
+        _warn(f"{samples.source}: {samples.clipped_values} input values lie outside pixels 0 … {highest}; clipped")
     _write(options, result, beside)
     return EXIT_OK
 
 
-def _beside(options: argparse.Namespace, loaded: LoadedSchedule, result: Result, progress: Progress) -> Beside:
+def _beside(options: argparse.Namespace, result: Result, progress: Progress) -> Beside:
     """What --compare and --model ask for; with --plain its run on the same images."""
+    if not options.compare and options.model == "machine":
+        return Beside(comparison=None, paper_model=None)
+    from dtss.compiler.schedule.io import load
+    from dtss.hwsim.api import run
     from dtss.hwsim.compare import compare
     from dtss.hwsim.paper_accounting import paper_layers
 
+    tensors = load(options.schedule).tensors
     plain = None
     if options.compare and options.plain is not None:
-        from dtss.compiler.schedule.io import load
-        from dtss.hwsim.images import load_samples
-        from dtss.hwsim.simulate import simulate
-
-        other = load(options.plain)
-        samples = load_samples(other, str(options.plain), options.images, options.limit)
-        plain = simulate(other, samples, result.technology, progress)
+        plain = run(options.plain, images=options.images, tech=options.tech, limit=options.limit, progress=progress)
     return Beside(
-        comparison=compare(result, loaded.tensors, plain, options.ann_zeros) if options.compare else None,
-        paper_model=paper_layers(result, loaded.tensors) if options.model == "paper" else None,
+        comparison=compare(result, tensors, plain, options.ann_zeros) if options.compare else None,
+        paper_model=paper_layers(result, tensors) if options.model == "paper" else None,
     )
 
 
@@ -183,6 +182,14 @@ def _files(options: argparse.Namespace, result: Result, beside: Beside) -> Itera
         from dtss.hwsim.report.html import page
 
         yield options.html, page(result, beside.comparison)
+    if options.csv is not None:
+        from dtss.hwsim.report.table_csv import encode_csv
+
+        yield options.csv, encode_csv(result)
+    if options.trace is not None:
+        from dtss.hwsim.report.trace import encode_trace
+
+        yield options.trace, encode_trace(result)
     if options.outputs is not None:
         from dtss.hwsim.report.outputs import outputs_npz
 

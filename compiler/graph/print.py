@@ -93,4 +93,6 @@ def describe(op: Op) -> str:
 
 
 def _weights(op: Convolution | Linear) -> str:
-    return f"{op.weight_bits}-bit" if op.weight_bits else str(op.weight.dtype)
+    if op.weight_bits:
+        return f"{op.weight_bits}-bit"
+    return f"{op.weight.dtype}{' calibrated' if op.lsb is not None else ''}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import ClassVar
 
 import msgspec
@@ -12,35 +14,65 @@ from dtss.compiler.errors import CompileError
 from dtss.compiler.graph.ir import Graph, Lif, Node, Product
 from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
-from dtss.compiler.passes.tiling_cost import Candidate, candidates
 from dtss.compiler.passes.weight_blocks import weight_blocks
 from dtss.compiler.schedule.format import Product as ProductNode
-from dtss.compiler.schedule.format import Schedule
+from dtss.compiler.schedule.format import Schedule, Tiling, TimeOrder
+from dtss.compiler.schedule.geometry import group_positions, offsets_per_word, output_columns, reduction_rows
+
+ORDERS: tuple[TimeOrder, ...] = ("inner", "outer")
 
 
 @dataclass(frozen=True)
 class AssignTiles(PassBase):
-    """Time order and strips of each product by `tiling_cost`, membranes only if they fit; weights cut into blocks."""
+    """The simple rule: time innermost wherever a position's steps fit the accumulators, strips as long as can be.
+
+    Weights are cut into blocks for the weight memory.
+    """
 
     name: ClassVar[str] = "assign-tiles"
     requires: ClassVar[frozenset[Stage]] = frozenset({Stage.INTEGER, Stage.BOUNDED})
     ensures: ClassVar[frozenset[Stage]] = frozenset({Stage.TILED})
 
     def run(self, graph: Graph, target: Target) -> Graph:
-        graph = graph.map_nodes(dict(_fused(graph, node) for node in graph.nodes if isinstance(node.op, Product)))
+        graph = with_fused_neurons(graph)
         schedule = emit_schedule(graph, target.hardware)
-        room = 8 * target.hardware.memory.membrane_bytes
-        changed: dict[str, Node] = {}
-        for node in graph.nodes:
-            if not isinstance(node.op, Product):
-                continue
-            neuron = None if node.neuron is None else graph.node(node.neuron)
-            needed = membrane_bits(neuron, target)
-            tiling = choose(schedule, node, target, fits=needed <= room).tiling
-            changed[node.name] = replace(node, tiling=tiling)
-            if neuron is not None and neuron.state is not None:
-                changed[neuron.name] = replace(neuron, state=replace(neuron.state, time_order=tiling.time_order))
-        return _in_blocks(graph.map_nodes(changed), target)
+        graph = with_tilings(graph, {name: _simple(schedule, name, target) for name in _products(graph)})
+        return _in_blocks(graph, target)
+
+
+def with_fused_neurons(graph: Graph) -> Graph:
+    """Each product with the LIF that can take its sums straight from the accumulators: its only reader."""
+    return graph.map_nodes({name: _fused(graph, graph.node(name)) for name in _products(graph)})
+
+
+def with_tilings(graph: Graph, tilings: dict[str, Tiling]) -> Graph:
+    """The graph with these products cut so, and the state of a fused LIF in its product's time order."""
+    changed: dict[str, Node] = {}
+    for name, tiling in tilings.items():
+        node = graph.node(name)
+        changed[name] = replace(node, tiling=tiling)
+        neuron = None if node.neuron is None else graph.node(node.neuron)
+        if neuron is not None and neuron.state is not None:
+            changed[neuron.name] = replace(neuron, state=replace(neuron.state, time_order=tiling.time_order))
+    return graph.map_nodes(changed)
+
+
+def tilings(schedule: Schedule, product: ProductNode, time_order: TimeOrder | None = None) -> Iterator[Tiling]:
+    """Every time order that is possible, or the one given, with strips as long as they can be or of equal length.
+
+    The simple rule's first; none if no order is possible.
+    """
+    array = schedule.hardware.array
+    positions, steps = group_positions(product), max(1, len(product.steps.active))
+    for order in ORDERS:
+        slots = steps if order == "inner" else 1
+        if slots > array.strip_slots or (order == "outer" and product.steps.reused):
+            continue
+        if time_order not in (None, order) and not product.steps.reused:
+            continue
+        longest = min(array.strip_slots // slots, positions)
+        balanced = ceil(positions / ceil(positions / longest))
+        yield from (_tiling(schedule, product, order, length) for length in dict.fromkeys((longest, balanced)))
 
 
 def _in_blocks(graph: Graph, target: Target) -> Graph:
@@ -54,30 +86,40 @@ def _with_blocks(node: Node, output_tiles: int) -> Node:
     return replace(node, tiling=msgspec.structs.replace(node.tiling, output_tiles_per_block=output_tiles))
 
 
-def _fused(graph: Graph, node: Node) -> tuple[str, Node]:
-    """A product with the LIF that can take its sums straight from the accumulators: its only reader."""
+def _products(graph: Graph) -> Iterator[str]:
+    return (node.name for node in graph.nodes if isinstance(node.op, Product))
+
+
+def _fused(graph: Graph, node: Node) -> Node:
     consumers = graph.consumers(node.name)
     fuses = len(consumers) == 1 and isinstance(consumers[0].op, Lif) and node.name != graph.output
-    return node.name, replace(node, neuron=consumers[0].name if fuses else None)
+    return replace(node, neuron=consumers[0].name if fuses else None)
 
 
-def membrane_bits(neuron: Node | None, target: Target) -> int:
-    """What the neuron's membranes take in memory where time runs outermost."""
-    if neuron is None or neuron.state is None or not neuron.state.membrane_writes:
-        return 0
-    return neuron.positions * neuron.channels * target.hardware.widths.membrane
-
-
-def choose(schedule: Schedule, node: Node, target: Target, *, fits: bool) -> Candidate:
-    """The cheapest candidate: time outermost only where membranes still fit, or it is asked for or alone possible."""
-    product = schedule.node(node.name)
+def _simple(schedule: Schedule, name: str, target: Target) -> Tiling:
+    product = schedule.node(name)
     assert isinstance(product, ProductNode)
-    found = candidates(schedule, product, target.time_order)
-    if not found:
+    tiling = next(tilings(schedule, product, target.time_order), None)
+    if tiling is None:
         raise CompileError(
-            node.name,
-            f"{len(node.steps.active)} time steps do not fit the {target.hardware.array.strip_slots} accumulator slots",
+            name,
+            f"{len(product.steps.active)} time steps do not fit the {target.hardware.array.strip_slots} "
+            "accumulator slots",
             "use more strip_slots or --time-order outer",
         )
-    held = [candidate for candidate in found if fits or candidate.tiling.time_order == "inner"]
-    return (held or found)[0]
+    return tiling
+
+
+def _tiling(schedule: Schedule, product: ProductNode, order: TimeOrder, positions_per_strip: int) -> Tiling:
+    array, streamed = schedule.hardware.array, schedule.node(product.inputs[0])
+    packed = offsets_per_word(product, streamed, array)
+    output_tiles = len(output_columns(product, array))
+    return Tiling(
+        time_order=order,
+        positions_per_strip=positions_per_strip,
+        offsets_per_word=packed,
+        strips=ceil(group_positions(product) / positions_per_strip),
+        reduction_tiles=len(reduction_rows(product, streamed, array, packed)),
+        output_tiles=output_tiles,
+        output_tiles_per_block=output_tiles,
+    )

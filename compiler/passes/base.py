@@ -39,7 +39,8 @@ class Target:
 class Pass(Protocol):
     """One step of the compiler: a frozen dataclass whose `run` returns a new graph.
 
-    optional: whether `--no-NAME` may switch it off; the result is then the same integers, at higher cost.
+    optional: whether `--no-NAME` may switch it off.
+    keeps_integers: whether the result is then the same integers, at higher cost.
     switched_off: what runs in its place then, if something must.
     """
 
@@ -48,6 +49,7 @@ class Pass(Protocol):
     ensures: ClassVar[frozenset[Stage]]
     removes: ClassVar[frozenset[Stage]]
     optional: ClassVar[bool]
+    keeps_integers: ClassVar[bool]
 
     def run(self, graph: Graph, target: Target) -> Graph: ...
 
@@ -61,6 +63,7 @@ class PassBase:
     ensures: ClassVar[frozenset[Stage]] = frozenset()
     removes: ClassVar[frozenset[Stage]] = frozenset()
     optional: ClassVar[bool] = False
+    keeps_integers: ClassVar[bool] = True
 
     def switched_off(self) -> Pass | None:
         return None

@@ -29,6 +29,8 @@ class Calibrate(PassBase):
 
     name: ClassVar[str] = "calibrate"
     requires: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT, Stage.NORMALISED, Stage.LOWERED, Stage.PIXELS})
+    optional: ClassVar[bool] = True
+    keeps_integers: ClassVar[bool] = False
 
     def run(self, graph: Graph, target: Target) -> Graph:
         if target.calibration is None:

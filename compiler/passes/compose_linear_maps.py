@@ -18,21 +18,36 @@ import networkx as nx
 import numpy as np
 
 from dtss.compiler.errors import CompileError
-from dtss.compiler.graph.ir import Add, Convolution, Graph, Linear, Node, TokenSum, Weights
+from dtss.compiler.graph.ir import Add, Convolution, Graph, Linear, Node, TokenSum, Weights, carries_current
 from dtss.compiler.graph.verify import Stage, reads_currents
-from dtss.compiler.passes.base import PassBase, Target
+from dtss.compiler.passes.base import Pass, PassBase, Target
 
 
 @dataclass(frozen=True)
 class ComposeLinearMaps(PassBase):
-    """Currents that nobody reads any more are dropped."""
+    """Currents that nobody reads any more are dropped.
+
+    refuses: name the layer instead, since the array cannot multiply currents.
+    """
 
     name: ClassVar[str] = "compose-linear-maps"
     requires: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT, Stage.NORMALISED})
     ensures: ClassVar[frozenset[Stage]] = frozenset({Stage.UNSIGNED})
+    optional: ClassVar[bool] = True
+    refuses: bool = False
+
+    def switched_off(self) -> Pass:
+        return replace(self, refuses=True)
 
     def run(self, graph: Graph, target: Target) -> Graph:
         while (layer := next((node for node in graph.nodes if reads_currents(graph, node)), None)) is not None:
+            if self.refuses:
+                current = next(source for source in graph.inputs(layer) if carries_current(graph, source))
+                raise CompileError(
+                    layer.name,
+                    f"reads {current.name}, which carries currents, and the array multiplies unsigned values only",
+                    f"leave {self.name} on",
+                )
             graph = _without_unread(_composed(graph, layer), graph)
         return graph
 
@@ -86,7 +101,7 @@ def _term(graph: Graph, layer: Node, product: Node, summed: bool, extra: Weights
     bias = None if product.op.bias is None else layer.op.weight @ product.op.bias
     if isinstance(product.op, Convolution):
         share = None if extra is None else extra / positions
-        op = replace(product.op, weight=weight, bias=_sum(bias, share))
+        op = replace(product.op, weight=weight, bias=_sum(bias, share), lsb=None)
         inner = f"{name}.map" if summed else name
         nodes = [replace(layer, name=inner, op=op, inputs=product.inputs, shape=(*product.shape[:2], layer.channels))]
         if summed:

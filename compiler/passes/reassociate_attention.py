@@ -2,76 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import ClassVar
 
-from dtss.compiler.graph.ir import Attention, AttentionProduct, Graph, Node
+from dtss.compiler.emit import emit_schedule
+from dtss.compiler.graph.ir import AttentionProduct, Graph, Node
 from dtss.compiler.graph.verify import Stage
-from dtss.compiler.passes.base import Pass, PassBase, Target
-from dtss.compiler.schedule.hardware import Hardware
-from dtss.compiler.schedule.numerics import planes_for
+from dtss.compiler.passes.assign_tiles import with_fused_neurons
+from dtss.compiler.passes.attention_orders import inner_of, paths
+from dtss.compiler.passes.base import PassBase, Target
+from dtss.compiler.schedule import format as schedule_format
 
 
 @dataclass(frozen=True)
 class ReassociateAttention(PassBase):
-    """Attention becomes two products in the order that streams fewer words; `always_scores` keeps (Q·Kᵀ)·V."""
+    """By the cost of both products, which needs their widths, live steps and neuron: so it comes this late.
+
+    always: take Q·(Kᵀ·V) wherever the array can hold Kᵀ·V.
+    """
 
     name: ClassVar[str] = "reassociate-attention"
-    requires: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT})
-    ensures: ClassVar[frozenset[Stage]] = frozenset({Stage.LOWERED})
+    requires: ClassVar[frozenset[Stage]] = frozenset({Stage.LOWERED, Stage.INTEGER, Stage.BOUNDED})
     optional: ClassVar[bool] = True
-    always_scores: bool = False
-
-    def switched_off(self) -> Pass:
-        return replace(self, always_scores=True)
+    always: bool = False
 
     def run(self, graph: Graph, target: Target) -> Graph:
-        return graph.with_nodes(lowered for node in graph.nodes for lowered in self._lower(graph, node, target))
-
-    def _lower(self, graph: Graph, node: Node, target: Target) -> Iterator[Node]:
-        if not isinstance(node.op, Attention):
-            yield node
-            return
-        tokens = graph.inputs(node)[0].positions
-        heads, head_channels = node.op.heads, node.channels // node.op.heads
-        if self.always_scores or not prefers_key_value(tokens, head_channels, target.hardware):
-            yield from _score_order(node, tokens)
-            return
-        query, key, value = node.inputs
-        inner = replace(
-            node,
-            name=f"{node.name}.key_value",
-            inputs=(key, value),
-            op=AttentionProduct("key_value", heads, 1.0),
-            shape=(heads, head_channels, head_channels),
-        )
-        yield inner
-        yield replace(node, inputs=(query, inner.name), op=AttentionProduct("query_key_value", heads, node.op.scale))
+        schedule = emit_schedule(with_fused_neurons(graph), target.hardware)
+        changed: dict[str, Node] = {}
+        for product in schedule.nodes:
+            if not isinstance(product, schedule_format.AttentionProduct) or product.stage != "score_value":
+                continue
+            found = paths(schedule, product, target.time_order)
+            chosen = next((path for path in found if path.inner.stage == "key_value" or not self.always), None)
+            if chosen is not None and chosen.outer is not product:
+                scores = inner_of(schedule, product)
+                changed[scores.name] = _rewritten(graph.node(scores.name), chosen.inner)
+                changed[product.name] = _rewritten(graph.node(product.name), chosen.outer)
+        return graph.map_nodes(changed)
 
 
-def _score_order(node: Node, tokens: int) -> Iterator[Node]:
-    assert isinstance(node.op, Attention)
-    query, key, value = node.inputs
-    heads = node.op.heads
-    inner = replace(
+def _rewritten(node: Node, product: schedule_format.AttentionProduct) -> Node:
+    """The graph's node as the schedule's is to be."""
+    assert isinstance(node.op, AttentionProduct)
+    return replace(
         node,
-        name=f"{node.name}.query_key",
-        inputs=(query, key),
-        op=AttentionProduct("query_key", heads, 1.0),
-        shape=(heads, tokens, tokens),
+        name=product.name,
+        op=replace(node.op, stage=product.stage),
+        inputs=product.inputs,
+        shape=product.shape,
+        steps=product.steps,
+        value=product.value,
     )
-    yield inner
-    yield replace(node, inputs=(inner.name, value), op=AttentionProduct("score_value", heads, node.op.scale))
-
-
-def prefers_key_value(tokens: int, head_channels: int, hardware: Hardware) -> bool:
-    """Whether Q·(Kᵀ·V) streams fewer words through the array than (Q·Kᵀ)·V, and its Kᵀ·V fits the weight width."""
-    rows, columns = hardware.array.rows, hardware.array.columns
-    fits = tokens < 1 << (hardware.widths.weight - 1)
-    key_value = head_channels * ceil(tokens / rows) * ceil(head_channels / columns)
-    key_value += tokens * ceil(head_channels / rows) * ceil(head_channels / columns)
-    scores = tokens * ceil(head_channels / rows) * ceil(tokens / columns)
-    scores += tokens * planes_for(head_channels) * ceil(tokens / rows) * ceil(head_channels / columns)
-    return fits and key_value <= scores

@@ -86,6 +86,19 @@ def membrane_residual() -> Graph:
     return build.finish(build.linear("head", value, linear(3, 4, bias=True)), ("a", "b", "c"))
 
 
+def current_head(summed: bool = True) -> Graph:
+    """image → conv → (LIF → conv) + (LIF → linear with bias) → [token sum] → head."""
+    build = GraphBuilder("current-head", 3, PIXELS)
+    current = build.convolution("stem", build.image(4, 3, 1), convolution(4, 1))
+    spikes = build.lif("lif1", current, DTSS, "sps", mask("111"))
+    current = build.convolution("conv", spikes, convolution(4, 4))
+    spikes = build.lif("lif2", current, DTSS, "mlp", mask("110"))
+    current = build.add("add", current, build.linear("linear", spikes, linear(4, 4, bias=True)))
+    if summed:
+        current = build.token_sum("sum", current)
+    return build.finish(build.linear("head", current, linear(3, 4, bias=True)), ("a", "b", "c"))
+
+
 def _unit(build: GraphBuilder, name: str, value: str, outputs: int, group: Group, bits: str) -> str:
     current = build.linear(f"{name}.linear", value, linear(outputs, build.shape(value)[2]))
     current = build.batch_norm(f"{name}.norm", current, batch_norm(outputs))

@@ -123,7 +123,7 @@ def test_no_switch_of_another_pass_changes_an_integer(network: Callable[[], Grap
 def test_without_images_nothing_is_calibrated() -> None:
     seen: dict[str, Graph] = {}
     run_passes(spike_residual(), PIPELINE, Target(EDGE), observe=seen.__setitem__)
-    assert seen["calibrate"] is seen["reassociate-attention"]
+    assert seen["calibrate"] is seen["lower-attention"]
 
 
 def test_the_same_images_give_the_same_bytes(digits: Source, training_digits: NDArray[np.uint8]) -> None:

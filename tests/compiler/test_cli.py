@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from dtss.compiler import cli
+from dtss.compiler.ablation import ACCESSES, Ablation, AblationRow
 from dtss.compiler.cli import OPTIONAL_PASSES, main
 from dtss.compiler.graph.ir import Graph, Linear
 from dtss.compiler.passes.base import Target
+from dtss.compiler.passes.calibrate import Calibrate
 from dtss.compiler.passes.hoist_constants import HoistConstants
 from dtss.compiler.pipeline import PIPELINE, optional_passes
 from dtss.compiler.schedule import io
@@ -130,7 +132,7 @@ def test_mask_with_a_gap_is_compiled_with_a_warning(work: Path, capsys: Capture)
 
 
 def test_optional_passes_are_those_of_the_pipeline() -> None:
-    assert optional_passes() == OPTIONAL_PASSES
+    assert optional_passes() == tuple(OPTIONAL_PASSES)
 
 
 @pytest.mark.parametrize("name", OPTIONAL_PASSES)
@@ -143,7 +145,8 @@ def test_optional_pass_is_left_out(work: Path, name: str) -> None:
 def test_ablation_says_what_each_pass_is_worth(work: Path, capsys: Capture) -> None:
     assert main(["../small.pt", "-o", "small.json", "--json", "--ablation", "--limit", "3"]) == 0
     rows = json.loads(capsys.readouterr().out)["ablation"]
-    assert [row["switched_off"] for row in rows] == [[], *([name] for name in OPTIONAL_PASSES), list(OPTIONAL_PASSES)]
+    together = [name for name in OPTIONAL_PASSES if name != "calibrate"]
+    assert [row["switched_off"] for row in rows] == [[], *([name] for name in OPTIONAL_PASSES), together]
     assert all(row["same_integers"] for row in rows)
     by_pass = {" ".join(row["switched_off"]): row for row in rows}
     assert by_pass["prune-time-steps"]["cycles"] > by_pass[""]["cycles"]
@@ -176,6 +179,33 @@ def test_ablation_that_finds_other_integers_fails(work: Path, monkeypatch: pytes
     monkeypatch.setattr(HoistConstants, "run", wrong)
     assert main(["../small.pt", "-o", "small.json", "--ablation", "--limit", "2"]) == 1
     assert re.search(r"^without hoist-constants .* DIFFER$", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+def test_ablation_calibrates_once(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """No other pass's switch changes what calibration sees; its own is the one row whose integers may differ."""
+    right, graphs = Calibrate.run, []
+
+    def counted(self: Calibrate, graph: Graph, target: Target) -> Graph:
+        graphs.append(graph)
+        return right(self, graph, target)
+
+    monkeypatch.setattr(Calibrate, "run", counted)
+    pixels = np.random.default_rng(0).integers(0, 17, (8, 8, 8, 1), dtype=np.uint8)
+    np.savez("images.npz", images=pixels, labels=np.zeros(8, np.int64))
+    options = ["--json", "--ablation", "--limit", "2", "--weight-bits", "3", "--calibration", "images.npz"]
+    assert main(["../small.pt", "-o", "small.json", *options]) == 0
+    rows = json.loads(capsys.readouterr().out)["ablation"]
+    assert len(graphs) == 1
+    assert [row["switched_off"] for row in rows if not row["promised"]] == [["calibrate"]]
+    assert all(row["same_integers"] for row in rows if row["promised"])
+
+
+def test_only_a_broken_promise_fails_the_ablation() -> None:
+    for promised in (True, False):
+        row = AblationRow(("x",), 1.0, 1.0, 1.0, dict.fromkeys(ACCESSES, 1.0), same_integers=False, promised=promised)
+        found = Ablation((row,), "45nm", 1)
+        assert found.agrees == (not promised)
+        assert found.as_text().endswith("DIFFER" if promised else "others")
 
 
 def test_simulator_that_fails_is_quoted(work: Path, capsys: Capture) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dtss.compiler.errors import CompileError
 from dtss.compiler.frontend.builder import GraphBuilder
@@ -12,7 +14,7 @@ from dtss.compiler.frontend.options import Architecture, ReadOptions
 from dtss.compiler.frontend.spikformer import graph_of
 from dtss.compiler.frontend.spikformer_file import read_network
 from dtss.compiler.graph.float_module import FloatModule
-from dtss.compiler.graph.ir import Graph, Linear, MaxPool, TokenSum
+from dtss.compiler.graph.ir import Convolution, Graph, Linear, MaxPool, TokenSum
 from dtss.compiler.graph.verify import reads_currents
 from dtss.compiler.passes.base import Target
 from dtss.compiler.passes.compose_linear_maps import ComposeLinearMaps
@@ -27,6 +29,7 @@ from tests.compiler.small_networks import (
     DTSS,
     PIXELS,
     convolution,
+    current_head,
     linear,
     mask,
     membrane_residual,
@@ -45,22 +48,9 @@ def logits_of(graph: Graph, images: torch.Tensor) -> np.ndarray:
     return per_step
 
 
-def small_residual(summed: bool) -> Graph:
-    """image → conv → (LIF → conv) + (LIF → linear with bias) → [token sum] → head."""
-    build = GraphBuilder("small", 3, PIXELS)
-    current = build.convolution("stem", build.image(4, 3, 1), convolution(4, 1))
-    spikes = build.lif("lif1", current, DTSS, "sps", mask("111"))
-    current = build.convolution("conv", spikes, convolution(4, 4))
-    spikes = build.lif("lif2", current, DTSS, "mlp", mask("110"))
-    current = build.add("add", current, build.linear("linear", spikes, linear(4, 4, bias=True)))
-    if summed:
-        current = build.token_sum("sum", current)
-    return build.finish(build.linear("head", current, linear(3, 4, bias=True)), ("a", "b", "c"))
-
-
 @pytest.mark.parametrize("summed", [True, False])
 def test_logits_stay_and_products_read_unsigned_values(summed: bool) -> None:
-    graph = small_residual(summed)
+    graph = current_head(summed)
     images = torch.randn(5, 1, 4, 3, dtype=torch.float64, generator=torch.manual_seed(0))
     moved = run_passes(graph, MOVE, WIDE)
     assert any(reads_currents(graph, node) for node in graph.nodes)
@@ -69,7 +59,7 @@ def test_logits_stay_and_products_read_unsigned_values(summed: bool) -> None:
 
 
 def test_terms_are_named_after_head_and_product() -> None:
-    moved = run_passes(small_residual(True), MOVE, WIDE)
+    moved = run_passes(current_head(True), MOVE, WIDE)
     assert [node.name for node in moved.nodes] == [
         "image", "stem", "lif1", "conv", "lif2",
         "head.conv.map", "head.conv", "head.linear.token_sum", "head.linear", "head",
@@ -145,3 +135,49 @@ def test_head_of_spikingformer_reads_token_sums(tmp_path: Path) -> None:
     assert moved.node("head").inputs == ("head.patch_embed.block4_conv", *(f"head.{name}" for name in branches))
     assert all(isinstance(moved.inputs(moved.node(f"head.{name}"))[0].op, TokenSum) for name in branches)
     assert "block.1.mlp.add" not in moved.by_name and "block.1.mlp.mlp2_conv" not in moved.by_name
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_residual_of_currents_keeps_its_logits(data: st.DataObject) -> None:
+    """Branches of random kinds, masks and biases, added in any nesting, read by a head with or without a token sum."""
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+
+    def bias(outputs: int) -> np.ndarray | None:
+        return random.normal(size=outputs) if data.draw(st.booleans()) else None
+
+    build = GraphBuilder("random", data.draw(st.integers(1, 3)), PIXELS)
+    current = build.convolution(
+        "stem", build.image(3, 4, 1), Convolution(random.normal(size=(4, 3, 3, 1)), bias(4), 1, 1)
+    )
+    for index in range(data.draw(st.integers(1, 3))):
+        bits = data.draw(st.lists(st.integers(0, 1), min_size=build.time_steps, max_size=build.time_steps))
+        spikes = build.lif(f"lif{index}", current, DTSS, "mlp", tuple(bits))
+        if data.draw(st.booleans()):
+            op = Convolution(random.normal(size=(4, 3, 3, 4)), bias(4), 1, 1)
+            branch = build.convolution(f"branch{index}", spikes, op)
+        else:
+            branch = build.linear(f"branch{index}", spikes, Linear(random.normal(size=(4, 4)), bias(4)))
+        current = build.add(f"add{index}", current, branch) if index and data.draw(st.booleans()) else branch
+    value = build.token_sum("sum", current) if data.draw(st.booleans()) else current
+    graph = build.finish(build.linear("head", value, Linear(random.normal(size=(3, 4)), bias(3))), ("a", "b", "c"))
+    moved = run_passes(graph, MOVE, WIDE)
+    images = torch.from_numpy(random.normal(size=(2, 1, 3, 4)))
+    assert not any(reads_currents(moved, node) for node in moved.nodes)
+    np.testing.assert_allclose(logits_of(moved, images), logits_of(graph, images), rtol=0, atol=1e-9)
+
+
+def test_switched_off_a_head_on_currents_is_refused_by_name() -> None:
+    sentence = (
+        r"^head: reads sum, which carries currents, and the array multiplies unsigned values only; "
+        r"leave compose-linear-maps on$"
+    )
+    with pytest.raises(CompileError, match=sentence):
+        compile_graph(current_head(), WIDE, disabled=frozenset({"compose-linear-maps"}))
+
+
+@pytest.mark.parametrize("graph", [spike_residual(), membrane_residual()], ids=lambda graph: str(graph.network))
+def test_switched_off_changes_nothing_without_such_a_head(graph: Graph) -> None:
+    whole = compile_graph(graph, WIDE)
+    without = compile_graph(graph, WIDE, disabled=frozenset({"compose-linear-maps"}))
+    assert without.schedule.nodes == whole.schedule.nodes

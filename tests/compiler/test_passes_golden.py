@@ -1,4 +1,4 @@
-"""What each pass decides for two small networks, line by line.
+"""What each pass decides for small networks, line by line.
 
 `python -m pytest tests/compiler/test_passes_golden.py --update-golden` rewrites the files. Read the difference
 before it is committed: every line of it is a change of what the compiler decides.
@@ -6,16 +6,18 @@ before it is committed: every line of it is a change of what the compiler decide
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dtss.compiler.explain import explain
 from dtss.compiler.graph.ir import Graph
 from dtss.compiler.graph.print import print_graph
 from dtss.compiler.passes.base import Target
+from dtss.compiler.passes.manager import run_passes
 from dtss.compiler.pipeline import PIPELINE, compile_graph
 from dtss.compiler.schedule.format import TimeOrder
 from dtss.compiler.schedule.hardware import load_hardware
-from tests.compiler.small_networks import membrane_residual, spike_residual
+from tests.compiler.small_networks import current_head, membrane_residual, spike_residual
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -29,8 +31,19 @@ def golden_texts(graph: Graph, order: TimeOrder | None) -> dict[str, str]:
     return texts | {f"{graph.network}.explain.txt": explain(compiled.schedule)}
 
 
+def calibrated_texts(graph: Graph) -> dict[str, str]:
+    """Up to calibration: what comes after would show integers that hang on the machine's linear algebra."""
+    dumps: list[tuple[str, str]] = []
+    pixels = (np.arange(8 * 12) * 5 % 16).astype(np.uint8).reshape(8, *graph.nodes[0].shape)
+    passes = PIPELINE[: 1 + [step.name for step in PIPELINE].index("calibrate")]
+    target = Target(load_hardware("edge-16x16"), calibration=pixels)
+    run_passes(graph, passes, target, observe=lambda name, changed: dumps.append((name, print_graph(changed))))
+    return {f"{graph.network}.{index:02d}-{name}.txt": text for index, (name, text) in enumerate(dumps)}
+
+
 def all_texts() -> dict[str, str]:
-    return golden_texts(spike_residual(), None) | golden_texts(membrane_residual(), "outer")
+    texts = golden_texts(spike_residual(), None) | golden_texts(membrane_residual(), "outer")
+    return texts | calibrated_texts(current_head())
 
 
 TEXTS = all_texts()

@@ -137,7 +137,7 @@ def test_fewer_weight_bits_help_as_the_hint_says() -> None:
 
 
 def test_counts_too_large_for_a_stationary_operand_are_refused() -> None:
-    """64 tokens of counts 0 … 2 give Kᵀ·V up to 256; the array's weights hold 127."""
+    """Counts 0 … 2, and weights of two bits, which hold −2 … 1."""
     build = GraphBuilder("counts", 1, PIXELS)
     image = build.image(8, 8, 4)
     currents = [build.linear(letter, image, Linear(np.eye(4), None)) for letter in "qk"]
@@ -147,8 +147,8 @@ def test_counts_too_large_for_a_stationary_operand_are_refused() -> None:
     value = build.lif("lif", build.attention("product", spikes[0], counts, counts, 1, 0.125), half, "attn", (1,))
     graph = build.finish(build.linear("head", build.token_sum("sum", value), Linear(np.ones((1, 4)), None)), ("a",))
     with pytest.raises(CompileError) as error:
-        compile_graph(graph, Target(EDGE))
+        compile_graph(graph, Target(narrowed(weight=2)))
     assert str(error.value) == (
-        "product: its stationary operand can reach 256, and the array's weights have 8 bits; "
-        "use a hardware file with widths.weight = 10 or more"
+        "product.query_key: its stationary operand can reach 2, and the array's weights have 2 bits; "
+        "use a hardware file with widths.weight = 3 or more"
     )

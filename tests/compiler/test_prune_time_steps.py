@@ -11,13 +11,13 @@ from dtss.compiler.graph.print import step_marks
 from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.eliminate_membrane_accesses import EliminateMembraneAccesses
 from dtss.compiler.passes.hoist_constants import HoistConstants
+from dtss.compiler.passes.lower_attention import LowerAttention
 from dtss.compiler.passes.manager import run_passes
 from dtss.compiler.passes.prune_time_steps import PruneTimeSteps
-from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.schedule.hardware import load_hardware
 from tests.compiler.small_networks import DTSS, PIXELS, SPIKING_JELLY, attention, mask
 
-PASSES: tuple[Pass, ...] = (ReassociateAttention(), PruneTimeSteps(), HoistConstants(), EliminateMembraneAccesses())
+PASSES: tuple[Pass, ...] = (LowerAttention(), PruneTimeSteps(), HoistConstants(), EliminateMembraneAccesses())
 
 
 class Network:
@@ -65,7 +65,7 @@ def test_one_live_step_of_any_attention_input_is_enough_for_all_three(short: str
         assert marks(nodes[f"attn.{letter}.linear"]) == "#xxx"
     assert marks(nodes["attn.product"]) == "#000"
     assert nodes["attn.product"].steps.why[1:] == (
-        ("attn.q.lif is zero" if short == "q" else "attn.product.key_value is zero",) * 3
+        ("attn.v.lif is zero" if short == "v" else "attn.product.query_key is zero",) * 3
     )
     assert nodes["in"].steps.active == (0,)
 

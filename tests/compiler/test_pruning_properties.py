@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dtss.compiler.graph.ir import Graph, Node
-from dtss.compiler.passes.base import Target
+from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.prune_time_steps import PruneTimeSteps
+from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.pipeline import PIPELINE, compile_graph, optional_passes
 from dtss.compiler.schedule.check import check_schedule
 from dtss.compiler.schedule.format import Lif
@@ -23,8 +24,15 @@ many = settings(
 )
 
 
-def run(graph: Graph, machine: Hardware, seed: int, disabled: frozenset[str]) -> Execution:
-    compiled = compile_graph(graph, Target(machine), disabled=disabled)
+ALWAYS_REASSOCIATED: tuple[Pass, ...] = tuple(
+    replace(step, always=True) if isinstance(step, ReassociateAttention) else step for step in PIPELINE
+)
+
+
+def run(
+    graph: Graph, machine: Hardware, seed: int, disabled: frozenset[str], passes: tuple[Pass, ...] = PIPELINE
+) -> Execution:
+    compiled = compile_graph(graph, Target(machine), disabled=disabled, passes=passes)
     check_schedule(compiled.schedule, compiled.tensors, "random")
     return interpret(compiled.schedule, compiled.tensors, random_pixels(graph, seed))
 
@@ -58,6 +66,17 @@ def test_each_pass_alone_keeps_every_integer(name: str, graph: Graph, machine: H
     assert_same_integers(alone, whole)
 
 
+@settings(parent=many, max_examples=60)
+@given(graphs(), hardware(), st.integers(0, 2**32 - 1), st.booleans())
+def test_attention_in_the_other_order_keeps_every_integer(
+    graph: Graph, machine: Hardware, seed: int, prune: bool
+) -> None:
+    """Q·(Kᵀ·V) wherever the array can hold Kᵀ·V, whatever it costs."""
+    disabled = frozenset[str]() if prune else frozenset(optional_passes()) - {"reassociate-attention"}
+    whole = run(graph, machine, seed, frozenset(optional_passes()))
+    assert_same_integers(run(graph, machine, seed, disabled, ALWAYS_REASSOCIATED), whole)
+
+
 @settings(parent=many, max_examples=40)
 @given(graphs(), hardware(), st.integers(0, 2**32 - 1))
 def test_time_order_keeps_every_integer(graph: Graph, machine: Hardware, seed: int) -> None:
@@ -68,11 +87,15 @@ def test_time_order_keeps_every_integer(graph: Graph, machine: Hardware, seed: i
 
 
 @many
-@given(graphs(), hardware(), st.integers(0, 2**32 - 1))
-def test_spikes_declared_zero_are_zero_when_nothing_is_pruned(graph: Graph, machine: Hardware, seed: int) -> None:
+@given(graphs(), hardware(), st.integers(0, 2**32 - 1), st.booleans())
+def test_spikes_declared_zero_are_zero_when_nothing_is_pruned(
+    graph: Graph, machine: Hardware, seed: int, reassociate: bool
+) -> None:
     """The facts themselves, on the unpruned run: what a pruned schedule calls zero is zero there."""
-    whole = run(graph, machine, seed, frozenset(optional_passes()) - {"reassociate-attention"})
-    pruned = compile_graph(graph, Target(machine)).schedule
+    written = frozenset[str]() if reassociate else frozenset({"reassociate-attention"})
+    off = frozenset(optional_passes()) - {"reassociate-attention"} | written
+    whole = run(graph, machine, seed, off, ALWAYS_REASSOCIATED)
+    pruned = compile_graph(graph, Target(machine), disabled=written, passes=ALWAYS_REASSOCIATED).schedule
     for node in pruned.nodes:
         for step in node.steps.zero:
             value = whole.values[node.name].get(step)

@@ -26,9 +26,9 @@ from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.compose_linear_maps import ComposeLinearMaps
 from dtss.compiler.passes.fold_batch_norm import FoldBatchNorm
 from dtss.compiler.passes.fold_preprocessing import FoldPreprocessing
+from dtss.compiler.passes.lower_attention import LowerAttention
 from dtss.compiler.passes.manager import run_passes
 from dtss.compiler.passes.quantise import Quantise, current_nets, integer_leak
-from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.pipeline import compile_graph
 from dtss.compiler.schedule.format import Preprocess
 from dtss.compiler.schedule.hardware import load_hardware
@@ -38,7 +38,7 @@ from tests.compiler.random_graphs import graphs
 from tests.compiler.small_networks import PIXELS, SPIKING_JELLY
 
 TARGET = Target(load_hardware("edge-16x16"))
-LOWER: tuple[Pass, ...] = (FoldBatchNorm(), ComposeLinearMaps(), FoldPreprocessing(), ReassociateAttention())
+LOWER: tuple[Pass, ...] = (FoldBatchNorm(), ComposeLinearMaps(), FoldPreprocessing(), LowerAttention())
 
 
 def lowered(graph: Graph) -> Graph:

@@ -8,10 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from dtss.compiler.frontend.source import Source
 from dtss.compiler.graph.ir import Graph
 from dtss.compiler.passes.base import Target
-from dtss.compiler.passes.tiling_cost import EXPECTED_ONES, bits_moved, candidates, expected_ones
+from dtss.compiler.passes.relative_energy import product_energy
+from dtss.compiler.passes.tiling_cost import EXPECTED_ONES, candidates, expected_ones, plane_shares
 from dtss.compiler.pipeline import compile_graph
 from dtss.compiler.schedule.cycles import product_counts
 from dtss.compiler.schedule.format import Product, Schedule, TimeOrder
+from dtss.compiler.schedule.geometry import group_positions
 from dtss.compiler.schedule.hardware import Hardware, load_hardware
 from dtss.hwsim.activity import node_activity
 from dtss.hwsim.execute import execute
@@ -42,12 +44,14 @@ def test_words_are_as_full_as_expected(digits: Source) -> None:
 
 
 def real_cost(schedule: Schedule, tensors: dict[str, np.ndarray], pixels: np.ndarray) -> dict[str, float]:
-    """cycles · bits of each product on real images."""
+    """cycles · relative energy of each product on real images."""
     costs: dict[str, float] = {}
     for run in execute(schedule, tensors, pixels):
         if isinstance(run.node, Product):
             counts = node_activity(schedule, tensors, run).counts
-            costs[run.node.name] = float(counts.cycles.mean()) * float(bits_moved(schedule, counts).mean())
+            costs[run.node.name] = float(counts.cycles.mean()) * float(
+                product_energy(schedule, run.node, counts).mean()
+            )
     return costs
 
 
@@ -64,12 +68,33 @@ def test_real_digits_cost_no_more_than_with_either_order_forced(digits: Source, 
 
 
 def test_membranes_that_do_not_fit_keep_time_inside(digits: Source) -> None:
-    """The wide machine would run stem.1.conv outermost; without room for its membranes it does not."""
-    wide = load_hardware("wide-64x32")
-    cramped = msgspec.structs.replace(wide, memory=msgspec.structs.replace(wide.memory, membrane_bytes=64))
+    """Seven slots hold one position's four steps, or seven positions' one: outermost, dear weights load less often."""
+    array = msgspec.structs.replace(EDGE.array, strip_slots=7)
     orders = {}
-    for machine in (wide, cramped):
+    for membrane_bytes in (1 << 16, 64):
+        memory = msgspec.structs.replace(EDGE.memory, weight_bytes=1 << 26, membrane_bytes=membrane_bytes)
+        machine = msgspec.structs.replace(EDGE, array=array, memory=memory)
         product = compile_graph(digits.graph, Target(machine)).schedule.node("stem.1.conv")
         assert isinstance(product, Product) and product.tiling is not None
-        orders[machine.memory.membrane_bytes] = product.tiling.time_order
+        orders[membrane_bytes] = product.tiling.time_order
     assert list(orders.values()) == ["outer", "inner"]
+
+
+def test_simple_rule_runs_time_innermost_in_the_longest_strips(digits: Source) -> None:
+    schedule = compile_graph(digits.graph, Target(EDGE), disabled=frozenset({"tune-tiles"})).schedule
+    for product in schedule.products:
+        assert product.tiling is not None
+        assert product.tiling.time_order == "inner"
+        longest = EDGE.array.strip_slots // max(1, len(product.steps.active))
+        assert product.tiling.positions_per_strip == min(longest, group_positions(product))
+
+
+def test_scores_are_expected_to_be_as_small_as_two_spikes_together_are_rare(digits: Source) -> None:
+    """Of 16 products of two bits, one in a hundred set each: the low plane has ones, the high ones almost none."""
+    schedule = compile_graph(digits.graph, Target(EDGE), disabled=frozenset({"reassociate-attention"})).schedule
+    shares = plane_shares(schedule, schedule.node("blocks.0.attn.product.query_key"))
+    one = 16 * 0.01 * 0.99**15
+    three = 560 * 0.01**3 * 0.99**13
+    assert shares[0] == pytest.approx(one + three, rel=1e-3)
+    assert len(shares) == 5 and (shares[1:] < 0.02).all()
+    np.testing.assert_array_equal(plane_shares(schedule, schedule.node("stem.0.lif")), [EXPECTED_ONES])

@@ -49,7 +49,7 @@ def cases(draw: st.DrawFn, largest_steps: int = 4, images: int = 2, streams: boo
     order = draw(st.sampled_from(orders))
     if order == "inner" and machine.array.strip_slots < graph.time_steps:
         order = None  # a position's steps must fit the slots of a column
-    attention = ReassociateAttention(always_scores=draw(st.booleans()))
+    attention = ReassociateAttention(always=draw(st.booleans()))
     disabled = frozenset(draw(st.sets(st.sampled_from(optional_passes()))))
     passes = tuple(attention if isinstance(step, ReassociateAttention) else step for step in PIPELINE)
     compiled = compile_graph(graph, Target(machine, order), disabled=disabled, passes=passes)

@@ -20,3 +20,9 @@ def test_table_is_what_compiler_and_simulator_say() -> None:
     program = [sys.executable, str(REPOSITORY / "tools" / "zoo_results.py"), "--check"]
     answer = subprocess.run(program, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stderr) == (0, "")
+
+
+def test_ablation_of_the_digits_is_what_the_compiler_says() -> None:
+    program = [sys.executable, str(REPOSITORY / "tools" / "ablation_results.py"), "--check"]
+    answer = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, "")
