@@ -19,7 +19,7 @@ from dtss.hwsim.compare import (
 from dtss.hwsim.images import Samples, load_samples
 from dtss.hwsim.plain import plain_nodes, plain_schedule
 from dtss.hwsim.report import verdicts
-from dtss.hwsim.reshape import multiplications
+from dtss.hwsim.reshape import _tilings, cut_again, dense_counts, multiplications, with_node
 from dtss.hwsim.simulate import NodeResult, Result, simulate
 from dtss.hwsim.technology import Technology, load_technology
 from tests.hwsim.random_networks import Case, cases, many
@@ -108,6 +108,23 @@ def test_an_ann_strip_has_one_slot_a_position(digits: LoadedSchedule) -> None:
         assert node.tiling.strips == -(-node.positions // slots) or node.positions < slots or node.shape[1] < slots
 
 
+def test_strips_are_cut_where_they_take_the_fewest_cycles(digits: LoadedSchedule) -> None:
+    """A short last strip waits for its weights; strips of equal length may wait in all."""
+    schedule = digits.schedule
+    found = set()
+    for slots in (1, 2, 3, 5, 7):
+        for node in schedule.products:
+            again = cut_again(schedule, node, "inner", slots)
+            cycles = {}
+            for one in _tilings(schedule, node, "inner", slots):
+                tiled = msgspec.structs.replace(node, tiling=one)
+                cycles[one.positions_per_strip] = int(dense_counts(with_node(schedule, tiled), tiled).counts.cycles[0])
+            assert again.tiling is not None
+            assert cycles[again.tiling.positions_per_strip] == min(cycles.values())
+            found.add(len(set(cycles.values())))
+    assert 2 in found  # some choice matters
+
+
 @settings(parent=many, max_examples=40)
 @given(cases())
 def test_every_network_has_its_ann(case: Case) -> None:
@@ -182,8 +199,11 @@ def test_at_the_break_even_rate_both_take_the_same(digits: LoadedSchedule, digit
 
 def test_at_a_layers_break_even_rate_both_take_the_same(digits_result: Result, digits_comparison: Comparison) -> None:
     slope = TABLE.accumulate.at(digits_result.schedule.hardware.widths.accumulator)
-    ann = digits_comparison.variant("int8")
+    ann, this = digits_comparison.variant("int8"), digits_comparison.variant("this")
     checked = 0
+    for layer, cost in zip(digits_comparison.layers, this.layers, strict=True):
+        measured = layer.fixed_pj + (layer.spikes_per_synapse or 0.0) * layer.multiplications * slope
+        assert measured == pytest.approx(cost.total_pj, rel=1e-9), layer.name
     for layer, cost in zip(digits_comparison.layers, ann.layers, strict=True):
         if layer.break_even.rate is not None:
             at_the_rate = layer.fixed_pj + layer.break_even.rate * layer.multiplications * slope
