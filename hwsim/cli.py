@@ -31,7 +31,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("schedule", type=Path, metavar="SCHEDULE", help="schedule.json, written by dtss-compile")
     parser.add_argument(
-        "--tech", default="45nm", metavar="NAME|FILE", help="energies: 45nm (default), 28nm, or your own TOML table"
+        "--tech",
+        default="45nm",
+        metavar="NAME|FILE",
+        help="energies: 45nm (default), 28nm-asic, 28nm-fpga (also as 28nm), or your own TOML table",
     )
     parser.add_argument(
         "--images", type=Path, metavar="FILE",

@@ -18,6 +18,7 @@ from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.activity import NodeActivity, feeds_group, node_activity
 from dtss.hwsim.energy import (
     COMPUTE_KINDS,
+    LEAKAGE_KINDS,
     MEMORY_KINDS,
     EnergyByKind,
     Picojoules,
@@ -70,6 +71,10 @@ class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def memory_pj(self) -> Picojoules:
         return total(self.energy_pj, MEMORY_KINDS)
+
+    @property
+    def leakage_pj(self) -> Picojoules:
+        return total(self.energy_pj, LEAKAGE_KINDS)
 
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +129,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def energy_pj(self) -> Picojoules:
         """[B]: over all nodes and kinds."""
-        return self.compute_pj + self.memory_pj
+        return self.compute_pj + self.memory_pj + self.leakage_pj
 
     @cached_property
     def compute_pj(self) -> Picojoules:
@@ -133,6 +138,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def memory_pj(self) -> Picojoules:
         return add_up([node.memory_pj for node in self.nodes])
+
+    @cached_property
+    def leakage_pj(self) -> Picojoules:
+        return add_up([node.leakage_pj for node in self.nodes])
 
     @cached_property
     def latency_us(self) -> NDArray[np.float64]:

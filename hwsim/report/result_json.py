@@ -73,6 +73,7 @@ class EnergySums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     membrane_memory: float
     current_memory: float
     dram: float
+    leakage: float
 
 
 class AccuracyJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,6 +115,7 @@ class TotalsJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     energy_pj_spread: float
     compute_energy_pj_per_image: float
     memory_energy_pj_per_image: float
+    leakage_energy_pj_per_image: float
     energy_pj_per_image_by_kind: EnergySums
     array_busy: float
     lanes_busy: float
@@ -219,6 +221,7 @@ def _totals(result: Result) -> TotalsJson:
         energy_pj_spread=spread(result.energy_pj),
         compute_energy_pj_per_image=float(result.compute_pj.mean()),
         memory_energy_pj_per_image=float(result.memory_pj.mean()),
+        leakage_energy_pj_per_image=float(result.leakage_pj.mean()),
         energy_pj_per_image_by_kind=EnergySums(
             **{kind: float(result.kind_pj(kind).mean()) for kind in EnergyByKind.__struct_fields__}
         ),

@@ -36,7 +36,8 @@ def _energy(result: Result) -> str:
     spread = quantities.energy(quantities.spread(result.energy_pj))
     return (
         f"{quantities.energy(result.energy_pj.mean())} an image (± {spread}): "
-        f"compute {quantities.energy(result.compute_pj.mean())}, memory {quantities.energy(result.memory_pj.mean())}"
+        f"compute {quantities.energy(result.compute_pj.mean())}, memory {quantities.energy(result.memory_pj.mean())}, "
+        f"leakage {quantities.energy(result.leakage_pj.mean())}"
     )
 
 

@@ -11,7 +11,8 @@ from dtss.hwsim.report import quantities, summary
 from dtss.hwsim.report.layers import MARKS, MEANINGS, Layer, layers, marks
 from dtss.hwsim.simulate import Result
 
-COLUMNS = ("layer", "group", "steps", "spikes", "cycles", "accumulates", "rate", "compute nJ", "memory nJ")
+ENERGIES = ("compute nJ", "memory nJ", "leakage nJ")
+COLUMNS = ("layer", "group", "steps", "spikes", "cycles", "accumulates", "rate", *ENERGIES)
 LEFT = COLUMNS[:4]
 NOT_IN_A_NARROW_TERMINAL = ("group", "rate")
 SHORTEST_NAME = 12
@@ -51,7 +52,8 @@ def _table(result: Result, rows: tuple[Layer, ...], columns: tuple[str, ...], na
         table.add_column(column, footer[column], justify="left" if column in LEFT else "right", no_wrap=True)
     compute = quantities.nanojoules([row.compute_pj for row in rows])
     memory = quantities.nanojoules([row.memory_pj for row in rows])
-    for row, *energies in zip(rows, compute, memory, strict=True):
+    leakage = quantities.nanojoules([row.leakage_pj for row in rows])
+    for row, *energies in zip(rows, compute, memory, leakage, strict=True):
         cells = dict(zip(COLUMNS, (*_cells(row, name_width), *energies), strict=True))
         table.add_row(*(Text(cells[column]) for column in columns))
     return table
@@ -80,6 +82,7 @@ def _footer(result: Result) -> tuple[str, ...]:
         "",
         *quantities.nanojoules([float(result.compute_pj.mean())]),
         *quantities.nanojoules([float(result.memory_pj.mean())]),
+        *quantities.nanojoules([float(result.leakage_pj.mean())]),
     )
 
 
