@@ -37,6 +37,10 @@ def _parser() -> argparse.ArgumentParser:
         help="energies: 45nm (default), 28nm-asic, 28nm-fpga (also as 28nm), or your own TOML table",
     )
     parser.add_argument(
+        "--in-memory", metavar="NAME|FILE",
+        help="also say what the stored weights would take on RRAM crossbars: 32nm-imc, or your own TOML table",
+    )  # fmt: skip
+    parser.add_argument(
         "--images", type=Path, metavar="FILE",
         help=".npy or .npz: uint8 pixels [B,H,W,C] or float network inputs [B,C,H,W]; default: those in the schedule",
     )  # fmt: skip
@@ -50,12 +54,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
+    import msgspec
+
     from dtss.compiler.schedule.io import load
     from dtss.hwsim.images import load_samples
+    from dtss.hwsim.in_memory import in_memory, load_in_memory_table
     from dtss.hwsim.simulate import simulate
     from dtss.hwsim.technology import load_technology
 
     technology = load_technology(options.tech)
+    crossbars = None if options.in_memory is None else load_in_memory_table(options.in_memory)
     loaded = load(options.schedule)
     samples = load_samples(loaded, str(options.schedule), options.images, options.limit)
     if samples.clipped_values:
@@ -63,6 +71,8 @@ def _run(options: argparse.Namespace) -> int:
         _warn(f"{samples.source}: {samples.clipped_values} input values lie outside pixels 0 … {highest}; clipped")
     with _progress(options.quiet) as progress:
         result = simulate(loaded, samples, technology, progress)
+    if crossbars is not None:
+        result = msgspec.structs.replace(result, in_memory=in_memory(loaded.schedule, crossbars))
     _write(options, result)
     return EXIT_OK
 

@@ -30,6 +30,7 @@ from dtss.hwsim.energy import (
 )
 from dtss.hwsim.execute import Tensors, execute
 from dtss.hwsim.images import Samples
+from dtss.hwsim.in_memory import InMemoryResult
 from dtss.hwsim.memory_use import images_per_chunk
 from dtss.hwsim.technology import Technology
 
@@ -96,7 +97,10 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """Everything the reports show; per image unless said otherwise. logits_per_step [T, B, K] in float units."""
+    """Everything the reports show; per image unless said otherwise. logits_per_step [T, B, K] in float units.
+
+    in_memory: the same network on crossbars, where that was asked for.
+    """
 
     schedule: Schedule
     technology: Technology
@@ -105,6 +109,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     logits_per_step: NDArray[np.float64]
     accuracy: Accuracy
     configuration_energy_pj: float
+    in_memory: InMemoryResult | None = None
 
     @cached_property
     def images(self) -> int:

@@ -142,6 +142,7 @@ ENTRIES = {
 SCALED = tuple(name for name, energy in ENTRIES.items() if energy != "uw" and name != "dram")
 
 OTHER_NAMES = {"28nm": "28nm-fpga"}  # of shipped tables
+IN_MEMORY = ("32nm-imc",)  # tables of hwsim/in_memory.py
 
 Violation = tuple[str, str, str]
 
@@ -168,6 +169,10 @@ def load_technology(name_or_path: str) -> Technology:
 
 def _read(name_or_path: str) -> tuple[Path, dict[str, Any]]:
     shipped = shipped_tables()
+    if name_or_path in IN_MEMORY:
+        raise BadInputError(
+            name_or_path, "prices crossbars, not this machine's events", f"use --in-memory {name_or_path}"
+        )
     path = shipped.get(OTHER_NAMES.get(name_or_path, name_or_path), Path(name_or_path))
     try:
         return path, tomllib.loads(path.read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ import msgspec
 from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.dram import DramCounts
 from dtss.hwsim.energy import EnergyByKind
+from dtss.hwsim.in_memory import InMemoryResult
 from dtss.hwsim.report.layers import State, firing_rate, states
 from dtss.hwsim.report.quantities import spread
 from dtss.hwsim.simulate import NodeResult, Result
@@ -158,7 +159,7 @@ class HardwareJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One simulated batch."""
+    """One simulated batch. in_memory: the stored weights on crossbars, an image; null unless asked for."""
 
     format: Literal["dtss-result/1"] = FORMAT
     network: str
@@ -171,6 +172,7 @@ class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     totals: TotalsJson
     layers: tuple[LayerJson, ...]
     per_image: PerImageJson
+    in_memory: InMemoryResult | None
 
 
 def encode(result: Result) -> bytes:
@@ -207,6 +209,7 @@ def result_json(result: Result) -> ResultJson:
         totals=_totals(result),
         layers=tuple(_layer(node, schedule.time_steps) for node in result.nodes),
         per_image=PerImageJson(cycles=tuple(result.cycles.tolist()), energy_pj=tuple(result.energy_pj.tolist())),
+        in_memory=result.in_memory,
     )
 
 
