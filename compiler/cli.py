@@ -55,7 +55,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--hardware", default=DEFAULT_HARDWARE, metavar="NAME|FILE",
                          help="a shipped machine or a TOML file (default: %(default)s)")  # fmt: skip
     command.add_argument("--weight-bits", type=int, metavar="N",
-                         help="of every weight, at most the array's (default: the array's)")  # fmt: skip
+                         help="of every weight, at most the array's (default: those the network was trained with "
+                         "by dtss-train --quantise, else the array's)")  # fmt: skip
     command.add_argument("--layer-weight-bits", type=_layer_bits, action="append", default=[], metavar="LAYER=N",
                          help="of this layer's weights; may be repeated")  # fmt: skip
     command.add_argument("--time-order", choices=("inner", "outer"),
@@ -150,7 +151,7 @@ def run(options: argparse.Namespace) -> int:
     target = Target(
         load_hardware(options.hardware),
         options.time_order,
-        options.weight_bits,
+        source.weight_bits if options.weight_bits is None else options.weight_bits,
         dict(options.layer_weight_bits),
         None if source.calibration is None else source.calibration.pixels,
     )
@@ -310,6 +311,7 @@ def summary(
         "average_time_steps_pruned": schedule.average_time_steps.pruned,
         "passes": list(schedule.passes),
         "weight_bits": memory.weight_bits,
+        "trained_weight_bits": source.weight_bits,
         "weights_resident": memory.weights_resident,
         "memory": memory_json(memory),
         "float_accuracy": schedule.reference.sample_accuracy,
@@ -331,6 +333,7 @@ def summary_text(options: argparse.Namespace, source: Source, schedule: Schedule
         f"operations        {len(schedule.nodes)}, over {schedule.time_steps} time steps",
         f"T_avg             {average.masks:.2f} in the masks, {average.pruned:.2f} after pruning",
         f"weights           {memory.weight_bits / 8192:.1f} KiB, {resident}",
+        *_weight_bits_lines(options.weight_bits, source.weight_bits),
         *memory_text(memory),
     ]
     if comparison is not None:
@@ -341,7 +344,18 @@ def summary_text(options: argparse.Namespace, source: Source, schedule: Schedule
     return "\n".join(lines)
 
 
+def _weight_bits_lines(asked: int | None, trained: int | None) -> list[str]:
+    """Where the width of the weights comes from, if the network was trained with one."""
+    if trained is None:
+        return []
+    if asked in (None, trained):
+        return [f"weight bits       {trained}, as the network was trained"]
+    return [f"weight bits       {asked} by --weight-bits; the network was trained with {trained}"]
+
+
 def _images_text(source: Source) -> str:
+    if source.calibration is None and len(source.images):
+        return f"images            {len(source.images)} go into the schedule"
     if source.calibration is None:
         return "images            none in the schedule: give dtss-sim some with --images"
     held_out = "held out" if source.images is not source.calibration.pixels else "the same"

@@ -47,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=positive, metavar="N", help="simulate the first N images only")
     parser.add_argument("--json", metavar="FILE|-", help="write the result as JSON; - is standard output")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as one self-contained page")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write every count and energy, a row for each operation"
+    )
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="write the first image's timeline, for ui.perfetto.dev"
+    )
     parser.add_argument("--outputs", type=Path, metavar="FILE.npz", help="write logits and spike counts")
     parser.add_argument("--quiet", action="store_true", help="print no table and no progress")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an internal error")
@@ -54,25 +60,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import msgspec
+    from dtss.hwsim.api import run
 
-    from dtss.compiler.schedule.io import load
-    from dtss.hwsim.images import load_samples
-    from dtss.hwsim.in_memory import in_memory, load_in_memory_table
-    from dtss.hwsim.simulate import simulate
-    from dtss.hwsim.technology import load_technology
-
-    technology = load_technology(options.tech)
-    crossbars = None if options.in_memory is None else load_in_memory_table(options.in_memory)
-    loaded = load(options.schedule)
-    samples = load_samples(loaded, str(options.schedule), options.images, options.limit)
-    if samples.clipped_values:
-        highest = loaded.schedule.preprocess.pixel_max
-        _warn(f"{samples.source}: {samples.clipped_values} input values lie outside pixels 0 … {highest}; clipped")
     with _progress(options.quiet) as progress:
-        result = simulate(loaded, samples, technology, progress)
-    if crossbars is not None:
-        result = msgspec.structs.replace(result, in_memory=in_memory(loaded.schedule, crossbars))
+        result = run(
+            options.schedule,
+            images=options.images,
+            tech=options.tech,
+            in_memory=options.in_memory,
+            limit=options.limit,
+            progress=progress,
+        )
+    samples = result.samples
+    if samples.clipped_values:
+        highest = result.schedule.preprocess.pixel_max
+        _warn(f"{samples.source}: {samples.clipped_values} input values lie outside pixels 0 … {highest}; clipped")
     _write(options, result)
     return EXIT_OK
 
@@ -99,6 +101,14 @@ def _files(options: argparse.Namespace, result: Result) -> Iterator[tuple[Path, 
         from dtss.hwsim.report.html import page
 
         yield options.html, page(result)
+    if options.csv is not None:
+        from dtss.hwsim.report.table_csv import encode_csv
+
+        yield options.csv, encode_csv(result)
+    if options.trace is not None:
+        from dtss.hwsim.report.trace import encode_trace
+
+        yield options.trace, encode_trace(result)
     if options.outputs is not None:
         from dtss.hwsim.report.outputs import outputs_npz
 

@@ -67,7 +67,7 @@ class InMemoryResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     energy_pj: float
 
 
-def in_memory(schedule: Schedule, table: InMemoryTable) -> InMemoryResult:
+def on_crossbars(schedule: Schedule, table: InMemoryTable) -> InMemoryResult:
     """The same for every image."""
     products = tuple(
         _product(schedule, node, table) for node in schedule.nodes if isinstance(node, Convolution | Linear)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.cycles import Counts
-from dtss.compiler.schedule.dram import DramCounts, dram_counts
+from dtss.compiler.schedule.dram import DramCounts, Timeline, dram_counts, timeline
 from dtss.compiler.schedule.format import AnyNode, Lif, Product, Schedule
 from dtss.compiler.schedule.images import Pixels
 from dtss.compiler.schedule.io import LoadedSchedule
@@ -106,6 +106,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     technology: Technology
     samples: Samples
     nodes: tuple[NodeResult, ...]
+    timeline: Timeline
     logits_per_step: NDArray[np.float64]
     accuracy: Accuracy
     configuration_energy_pj: float
@@ -174,6 +175,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         added: NDArray[np.int64] = np.sum([getattr(node.dram, count) for node in self.nodes], axis=0)
         return added
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from dtss.hwsim.report.notebook import fragment
+
+        return fragment(self)
+
     def kind_pj(self, kind: str) -> Picojoules:
         """One kind of energy over all nodes [B]."""
         return add_up([getattr(node.energy_pj, kind) for node in self.nodes])
@@ -200,12 +207,14 @@ def simulate(
         progress(next(done), whole)
 
     chunks = [_run_chunk(schedule, tensors, samples.pixels[start : start + size], advance) for start in starts]
+    when = _timeline(loaded, chunks)
     steps = np.concatenate([chunk.logits for chunk in chunks], axis=1) * schedule.output.scale
     return Result(
         schedule=schedule,
         technology=technology,
         samples=samples,
-        nodes=_node_results(loaded, technology, chunks),
+        nodes=_node_results(loaded, technology, chunks, when),
+        timeline=when,
         logits_per_step=steps,
         accuracy=_accuracy(steps.mean(axis=0), samples),
         configuration_energy_pj=configuration_energy_pj(schedule, tensors, technology),
@@ -223,14 +232,20 @@ def _run_chunk(schedule: Schedule, tensors: Tensors, pixels: Pixels, advance: Ca
     return _Chunk(tuple(activity), logits.astype(np.int64))
 
 
-def _node_results(loaded: LoadedSchedule, technology: Technology, chunks: list[_Chunk]) -> tuple[NodeResult, ...]:
-    schedule, tensors = loaded.schedule, loaded.tensors
-    costs = access_energies(schedule, technology)
+def _timeline(loaded: LoadedSchedule, chunks: list[_Chunk]) -> Timeline:
     run_cycles = {
         node.name: np.concatenate([chunk.activity[index].block_cycles for chunk in chunks])
-        for index, node in enumerate(schedule.nodes)
+        for index, node in enumerate(loaded.schedule.nodes)
     }
-    dram = dram_counts(schedule, tensors, run_cycles)
+    return timeline(loaded.schedule, loaded.tensors, run_cycles)
+
+
+def _node_results(
+    loaded: LoadedSchedule, technology: Technology, chunks: list[_Chunk], when: Timeline
+) -> tuple[NodeResult, ...]:
+    schedule, tensors = loaded.schedule, loaded.tensors
+    costs = access_energies(schedule, technology)
+    dram = dram_counts(schedule, tensors, when.waited)
     results = []
     for index, node in enumerate(schedule.nodes):
         parts = [chunk.activity[index] for chunk in chunks]

@@ -10,6 +10,7 @@
 """
 
 import dataclasses
+import hashlib
 import pickle
 import re
 import struct
@@ -32,6 +33,7 @@ from dtss.models.spikformer import Spikformer, SpikformerConfig
 FORMAT = "dtss-checkpoint/1"
 SECTIONS = ("format", "config", "state_dict", "preprocess", "samples", "classes", "training")
 RETRAIN = "train it again with dtss-train"
+DIRECTORY = 0x10  # MS-DOS attribute of a zip member; torch reads such a tensor as unset memory
 LARGEST_SIZE = 1 << 20  # of any number in a configuration
 MOST_BLOCKS = 256
 # what zipfile raises on an archive with changed bytes
@@ -73,13 +75,13 @@ class Checkpoint:
                 "a non-spiking ViT, a baseline for accuracies",
                 "train one with --model dtss or --model plain",
             )
-        model = Spikformer(self.config)
+        model = Spikformer(self.config, self.preprocess.pixel_lsb)
         model.load_state_dict(dict(self.state_dict))
         return model.eval()
 
     def build_network(self) -> Network:
         """The network with these weights, spiking or not, in evaluation mode."""
-        model = network_of(self.config)
+        model = network_of(self.config, self.preprocess.pixel_lsb)
         model.load_state_dict(dict(self.state_dict))
         return model.eval()
 
@@ -92,6 +94,14 @@ def stored_halved(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def restored(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """float16 back to float32, exactly."""
     return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in state_dict.items()}
+
+
+def checksum(state_dict: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the tensors' bytes, in the order of their names."""
+    digest = hashlib.sha256()
+    for _, tensor in sorted(state_dict.items()):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save(checkpoint: Checkpoint, path: Path, *, half: bool = False) -> None:
@@ -155,7 +165,7 @@ def read_archive(path: Path, allowed: Sequence[type] = (), again: str = f"copy i
             "a folder" if path.is_dir() else "nothing",
             "give the path of a checkpoint file",
         )
-    if not zipfile.is_zipfile(path):
+    if not _is_archive(path):
         size = path.stat().st_size
         raise CheckpointError(
             "not a checkpoint, or truncated",
@@ -181,10 +191,20 @@ def read_archive(path: Path, allowed: Sequence[type] = (), again: str = f"copy i
         raise CheckpointError("not a torch archive", where, found, again) from error
 
 
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an end record that speaks of several disks
+        return False
+
+
 def _damaged_member(path: Path) -> str | None:
-    """What the archive's own checksums complain of; torch.load does not look at them."""
+    """What the archive's own checksums complain of, and tensors marked as folders; torch.load looks at neither."""
     try:
         with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.external_attr & DIRECTORY:
+                    return f"a folder in place of {member.filename}"
             name = archive.testzip()
     except DAMAGE as error:
         return f"{type(error).__name__}: {error}"

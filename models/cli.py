@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dtss.models.recipes import RECIPES
+from dtss.models.recipes import RECIPES, Recipe
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
     from dtss.models.checkpoint import Checkpoint
@@ -44,6 +44,16 @@ RECIPE_OPTIONS = (
     "amp",
     "minutes",
 )
+CONFIG_OPTIONS = ("time_steps", "initial_steps", "residual", "non_negative_scores", "weight_bits")
+NETWORK_OPTIONS = {
+    "time_steps": "--time-steps",
+    "initial_steps": "--initial-steps",
+    "residual": "--residual",
+    "neuron": "--neuron",
+    "non_negative_scores": "--non-negative-scores",
+    "masked": "--model",
+    "spiking": "--model",
+}
 JOB_OPTIONS = ("limit_images", "store_half", "resume", "save_every_minutes", "tensorboard", "device", "compiled")
 
 
@@ -96,8 +106,14 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Options left out take the value that the configuration was tuned with. "
         "Exit codes: 0 ok, 2 usage, 3 bad input or no place to write, 70 internal error, 130 interrupted.",
     )
-    parser.add_argument(
-        "--config", required=True, metavar="NAME|FILE.toml", help=f"network and its recipe: {', '.join(RECIPES)}"
+    start = parser.add_mutually_exclusive_group(required=True)
+    start.add_argument("--config", metavar="NAME|FILE.toml", help=f"network and its recipe: {', '.join(RECIPES)}")
+    start.add_argument(
+        "--init",
+        type=Path,
+        metavar="FILE.pt",
+        help="train the network in this checkpoint further, by its own recipe at a tenth of the rate and of the "
+        "epochs, with its masks as they are unless --mask-weight or --mask-groups is given",
     )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="checkpoint to write")
     parser.add_argument(
@@ -162,6 +178,13 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--time-steps", type=int, metavar="N", help="T_max")
     network.add_argument("--residual", choices=("spike", "membrane"))
     network.add_argument("--neuron", metavar="FAMILY", help="dtss, spikingjelly-tau2, dt-snn, …")
+    network.add_argument(
+        "--quantise",
+        type=int,
+        dest="weight_bits",
+        metavar="BITS",
+        help="compute with weights rounded to so many bits (2..8), as dtss-compile will round them; best after --init",
+    )
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -223,7 +246,6 @@ def _train(parser: argparse.ArgumentParser, options: argparse.Namespace, argumen
 
 def _job(parser: argparse.ArgumentParser, options: argparse.Namespace, arguments: list[str]) -> "Job":
     from dtss.models.run import Job, check_device
-    from dtss.models.settings import settings_of
     from dtss.models.training_log import check_tensorboard
 
     try:
@@ -233,17 +255,49 @@ def _job(parser: argparse.ArgumentParser, options: argparse.Namespace, arguments
             _check_compiler(options)
         if options.tensorboard is not None:
             check_tensorboard(options.tensorboard)
-        config, recipe = settings_of(options.config)
+        initial, config, recipe = _start(options)
         return Job(
-            config=_config(config, options),
+            config=config,
             recipe=dataclasses.replace(recipe, **given(options, RECIPE_OPTIONS)),
             output=options.output,
             command=_command(options, arguments),
             data_folder=options.data,
+            initial=initial,
             **given(options, JOB_OPTIONS),
         )
     except ValueError as error:
         parser.error(str(error))
+
+
+def _start(options: argparse.Namespace) -> "tuple[Checkpoint | None, SpikformerConfig, Recipe]":
+    """The trained network to start from, if any; what to train; the recipe before the options that change it."""
+    from dtss.models.checkpoint import load
+    from dtss.models.recipes import fine_tuning
+    from dtss.models.settings import recipe_of, settings_of
+
+    if options.init is None:
+        config, recipe = settings_of(options.config)
+        return None, _config(config, options), recipe
+    initial = load(options.init)
+    config = _config(initial.config, options)
+    _refuse_another_network(initial.config, config, options)
+    recipe = recipe_of(initial.training, str(options.init))
+    masks_train = options.mask_weight is not None or options.mask_groups is not None
+    return initial, config, fine_tuning(recipe, masks_train=masks_train)
+
+
+def _refuse_another_network(
+    trained: "SpikformerConfig", wanted: "SpikformerConfig", options: argparse.Namespace
+) -> None:
+    """Only how weights are rounded may change from one training to the next."""
+    for field in dataclasses.fields(trained):
+        there, now = getattr(trained, field.name), getattr(wanted, field.name)
+        if there != now and field.name != "weight_bits":
+            option = NETWORK_OPTIONS[field.name]
+            raise ValueError(
+                f"{option} asks for another network than --init {options.init}, whose {field.name} is {there}; "
+                f"leave {option} out, or train from --config"
+            )
 
 
 def _check_compiler(options: argparse.Namespace) -> None:
@@ -261,7 +315,7 @@ def _config(config: "SpikformerConfig", options: argparse.Namespace) -> "Spikfor
     """The configuration with the options given; --time-steps alone moves the initial steps with it."""
     from dtss.models.neurons import NEURON_FAMILIES
 
-    changes: dict[str, Any] = given(options, ("time_steps", "initial_steps", "residual", "non_negative_scores"))
+    changes: dict[str, Any] = given(options, CONFIG_OPTIONS)
     changes.update(MODELS[options.model])
     if "time_steps" in changes:
         changes.setdefault("initial_steps", changes["time_steps"])
@@ -279,8 +333,9 @@ def given(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
 def _command(options: argparse.Namespace, arguments: list[str]) -> str:
     """The command line as the checkpoint remembers it: without the folders of this machine."""
     written = {str(options.output): options.output.name, str(options.data): "DIR", str(options.tensorboard): "DIR"}
-    if options.config.endswith(".toml"):
-        written[options.config] = Path(options.config).name
+    source = str(options.config if options.init is None else options.init)
+    if options.init is not None or source.endswith(".toml"):
+        written[source] = Path(source).name
     return shlex.join(["dtss-train", *(_without_folders(argument, written) for argument in arguments)])
 
 

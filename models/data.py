@@ -37,6 +37,11 @@ class Preprocess:
                 f"preprocess: pixel_scale is {self.pixel_scale} and std {self.std}; give positive finite numbers"
             )
 
+    @property
+    def pixel_lsb(self) -> tuple[float, ...]:
+        """What one step of a pixel means in x, channel by channel."""
+        return tuple(self.pixel_scale / std for std in self.std)
+
     def __call__(self, images: Tensor) -> Tensor:
         channels_first = images.permute(0, 3, 1, 2).to(torch.float32)
         mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)

@@ -1,8 +1,11 @@
 """How each named configuration is trained by default. Free of torch: the command line lists it at once."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Literal
+
+FINE_TUNING_SHARE = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +80,23 @@ class Recipe:
                 f"accumulate is {self.accumulate}; give a divisor of batch_size {self.batch_size} that leaves each "
                 f"part 2 images or more"
             )
+
+
+def fine_tuning(recipe: Recipe, *, masks_train: bool) -> Recipe:
+    """The recipe for a network that it trained once: a tenth of the rate, a tenth of the epochs, rounded up.
+
+    Without masks_train the masks stay as they are: the recipe froze them before its end, and its last epochs, which
+    trained the weights alone under the masks to be deployed, are what goes on here.
+    """
+    return dataclasses.replace(
+        recipe,
+        learning_rate=FINE_TUNING_SHARE * recipe.learning_rate,
+        epochs=math.ceil(FINE_TUNING_SHARE * recipe.epochs),
+        mask_weight=recipe.mask_weight if masks_train else 0.0,
+        mask_warmup_share=0.0,
+        mask_freeze_share=recipe.mask_freeze_share if masks_train else 1.0,
+        minutes=None,
+    )
 
 
 RECIPES: Mapping[str, Recipe] = {

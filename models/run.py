@@ -11,7 +11,7 @@ import msgspec
 import torch
 
 from dtss.models.atomic import remove_leftovers
-from dtss.models.checkpoint import Checkpoint, CheckpointError, load, restored, save, stored_halved
+from dtss.models.checkpoint import Checkpoint, CheckpointError, checksum, load, restored, save, stored_halved
 from dtss.models.data import DataError, DataSet, LabelledImages, Split, balanced_samples, evenly_limited
 from dtss.models.data_sets import DATA_SETS
 from dtss.models.network import Network
@@ -30,6 +30,7 @@ class Job:
     store_half          matrices and kernels of the checkpoints in float16; accuracies are of the rounded ones.
     save_every_minutes  how often the state is saved within an epoch; at its end always.
     compiled            whether torch.compile has the network.
+    initial             the trained network to start from; None: weights drawn at random.
     """
 
     config: SpikformerConfig
@@ -44,6 +45,12 @@ class Job:
     tensorboard: Path | None = None
     device: str = "cpu"
     compiled: bool = False
+    initial: Checkpoint | None = None
+
+    @property
+    def initial_weights(self) -> str | None:
+        """A checksum of what the run starts from."""
+        return None if self.initial is None else checksum(self.initial.state_dict)
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -56,6 +63,7 @@ class Job:
             "store_half": self.store_half,
             "device": self.device,
             "compiled": self.compiled,
+            "initial_weights": self.initial_weights,
             "torch": str(torch.__version__),
         }
 
@@ -100,6 +108,7 @@ def finished_checkpoint(job: Job) -> Checkpoint | None:
     config = dataclasses.replace(job.config, classes=checkpoint.config.classes)  # those of the data set
     then = {**msgspec.to_builtins(checkpoint.config), **checkpoint.training["recipe"]}
     now = {**msgspec.to_builtins(config), **_plain_recipe(job.recipe)}
+    then["initial_weights"], now["initial_weights"] = checkpoint.training.get("initial_weights"), job.initial_weights
     changed = sorted(name for name, value in now.items() if then.get(name) != value)
     if changed:
         raise CheckpointError(
@@ -121,9 +130,17 @@ def run_job(job: Job, observer: Observer) -> Checkpoint:
     data_set = DATA_SETS[job.recipe.data_set]
     split = _load(job, data_set)
     config = _matching(job.config, split, job.recipe.data_set)
+    if job.initial is not None and config.classes != job.initial.config.classes:
+        raise DataError(
+            "another number of classes",
+            f"data set {job.recipe.data_set}",
+            f"{config.classes}",
+            f"the network to start from has {job.initial.config.classes} outputs; give the data set it was trained on",
+        )
+    initial = None if job.initial is None else job.initial.state_dict
     board = None if job.tensorboard is None else TensorBoardLog(job.tensorboard)
     with repeatable(job.recipe.seed, job.recipe.threads, job.device):
-        trainer = Trainer(config, job.recipe, data_set, split, job.device, job.compiled)
+        trainer = Trainer(config, job.recipe, data_set, split, job.device, job.compiled, initial)
         run = _Run(job, trainer, balanced_samples(split.test, data_set.samples))
         if job.resume and state_path(job.output).exists():
             run.resume()
@@ -191,6 +208,8 @@ class _Run:
             "masks": {name: list(mask) for name, mask in deployed.masks.items()},
             "spike_rates": _rates(deployed, trainer, self.samples),
         }
+        if job.initial is not None:
+            training["initial_weights"] = job.initial_weights
         state = {name: tensor.cpu() for name, tensor in deployed.state_dict().items()}
         return Checkpoint(trainer.config, state, preprocess, self.samples, trainer.split.classes, training)
 

@@ -66,6 +66,15 @@ def read_settings(path: Path) -> tuple[SpikformerConfig, Recipe]:
     )
 
 
+def recipe_of(training: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe that a checkpoint was trained by."""
+    try:
+        return msgspec.convert(training.get("recipe"), Recipe)
+    except msgspec.ValidationError as error:
+        hint = "train from --config, or --init a checkpoint of dtss-train"
+        raise SettingsError("no recipe to train it further by", where, str(error), hint) from error
+
+
 def _section(table: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
     section = table.get(name, {})
     if not isinstance(section, dict):

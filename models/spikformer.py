@@ -17,6 +17,16 @@ from torch import Tensor, nn
 
 from dtss.models.neurons import NEURON_FAMILIES, NeuronSpec
 from dtss.models.time_step_mask import LayerGroup, MaskedLif, TimeStepMask
+from dtss.models.weight_rounding import (
+    LARGEST_BITS,
+    SMALLEST_BITS,
+    ChannelGrid,
+    LayerGrid,
+    RoundedConv2d,
+    RoundedLinear,
+    Summand,
+    share_grid,
+)
 
 Residual = Literal["spike", "membrane"]
 
@@ -39,6 +49,7 @@ class SpikformerConfig:
     spiking              False: the non-spiking ViT of this shape (vit.py); nothing on steps or neurons counts then.
     minimum_steps, non_negative_scores   see TimeStepMask.
     surrogate_peak, train_leak           see Lif.
+    weight_bits          of the integers that products compute with (weight_rounding.py); None: float weights.
     """
 
     name: str
@@ -63,6 +74,7 @@ class SpikformerConfig:
     non_negative_scores: bool = True
     surrogate_peak: float = 1.0
     train_leak: bool = False
+    weight_bits: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("in_channels", "classes", "dim", "depth", "heads", "mlp_ratio", "time_steps"):
@@ -94,6 +106,21 @@ class SpikformerConfig:
         for name in ("attention_scale", "attention_threshold", "surrogate_peak"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{self.name}: {name} is {getattr(self, name)}; give a positive finite number")
+        self._check_weight_bits()
+
+    def _check_weight_bits(self) -> None:
+        if self.weight_bits is None:
+            return
+        if not SMALLEST_BITS <= self.weight_bits <= LARGEST_BITS:
+            raise ValueError(
+                f"{self.name}: weight_bits is {self.weight_bits}; choose {SMALLEST_BITS}..{LARGEST_BITS}, or leave it "
+                "out for float weights"
+            )
+        if not self.spiking:
+            raise ValueError(
+                f"{self.name}: weight_bits is {self.weight_bits}, but the non-spiking ViT is never compiled to "
+                "integers; leave it out"
+            )
 
     @property
     def head_dim(self) -> int:
@@ -213,7 +240,7 @@ class ConvUnit(nn.Module):
     ) -> None:
         super().__init__()
         self.residual = residual
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+        self.conv = RoundedConv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
         self.lif = lif
         self.pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if pool else None
@@ -243,7 +270,7 @@ class LinearUnit(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, lif: MaskedLif | None) -> None:
         super().__init__()
-        self.linear = nn.Linear(in_features, out_features, bias=False)
+        self.linear = RoundedLinear(in_features, out_features, bias=False)
         self.norm = nn.BatchNorm1d(out_features)
         self.lif = lif
 
@@ -326,16 +353,20 @@ class Spikformer(nn.Module):
 
     The image is the same at every step (direct encoding): the first convolution runs once and its current is
     repeated.
+
+    pixel_lsb  what one step of a pixel means in each channel of the image; only rounded weights ask for it.
     """
 
-    def __init__(self, config: SpikformerConfig) -> None:
+    def __init__(self, config: SpikformerConfig, pixel_lsb: tuple[float, ...] | None = None) -> None:
         super().__init__()
         self.config = config
         self.stem = nn.ModuleList(_stem_stages(config))
         self.rpe = ConvUnit(config.dim, config.dim, config.residual, build_lif(config, "sps"))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head_lif = build_lif(config, "mlp") if config.residual == "membrane" else None
-        self.head = nn.Linear(config.dim, config.classes)
+        self.head = RoundedLinear(config.dim, config.classes)
+        if config.weight_bits is not None:
+            self._round_weights(config.weight_bits, pixel_lsb)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self._stem(images)
@@ -355,6 +386,25 @@ class Spikformer(nn.Module):
         for stage in rest:
             x = stage(x)
         return x
+
+    def _round_weights(self, bits: int, pixel_lsb: tuple[float, ...] | None) -> None:
+        """Puts every product on the grid that the compiler will choose: see weight_rounding.py."""
+        added, summands = self._added_currents(), []
+        for name, unit in self.named_modules():
+            if isinstance(unit, ConvUnit | LinearUnit):
+                product = unit.conv if isinstance(unit, ConvUnit) else unit.linear
+                product.grid = grid = ChannelGrid(bits, pixel_lsb if name == "stem.0" else None)
+                if unit in added:
+                    summands.append(Summand(product, unit.norm, grid))
+        share_grid(summands)
+        self.head.grid = LayerGrid(bits)
+
+    def _added_currents(self) -> list[nn.Module]:
+        """Units whose currents the residual adds up; of spikes, none."""
+        if self.config.residual == "spike":
+            return []
+        blocks = [block for block in self.blocks if isinstance(block, Block)]
+        return [self.stem[-1], self.rpe, *(unit for block in blocks for unit in (block.attn.proj, block.mlp.fc2))]
 
     def lif_layers(self) -> dict[str, MaskedLif]:
         """Every LIF layer by its name in the state_dict, in the order in which a step reaches them."""

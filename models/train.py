@@ -51,6 +51,7 @@ class Trainer:
     its epoch and its place in it. It stays on the CPU, whatever the device, and nothing else draws.
 
     compiled  lets torch.compile have the network; parameters and checkpoints keep their names.
+    initial   a state_dict to start from; None: weights drawn at random.
     """
 
     config: SpikformerConfig
@@ -59,11 +60,14 @@ class Trainer:
     split: Split
     device: str = "cpu"
     compiled: bool = False
+    initial: Mapping[str, Tensor] | None = None
 
     def __post_init__(self) -> None:
         recipe = self.recipe
         # channels-last: convolutions need no reordering, and the stem's output is the block's tokens as it lies
-        model = network_of(self.config).train().to(self.device)
+        model = network_of(self.config, self.data_set.preprocess.pixel_lsb).train().to(self.device)
+        if self.initial is not None:
+            model.load_state_dict(dict(self.initial))
         self.model: Network = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # untyped
         self.network: Callable[[Tensor], Tensor] = self.model
         if self.compiled:

@@ -17,7 +17,7 @@ from dtss.compiler.frontend.builder import GraphBuilder
 from dtss.compiler.frontend.options import ReadOptions
 from dtss.compiler.frontend.source import Source, read_calibration
 from dtss.compiler.frontend.spikformer_file import cleaned, layouts_of, tensors_in
-from dtss.compiler.graph.ir import BatchNorm, Convolution, FloatNeuron, Graph, Linear, MaxPool
+from dtss.compiler.graph.ir import Attention, BatchNorm, Convolution, FloatNeuron, Graph, Linear, MaxPool, Node
 from dtss.compiler.schedule.check import LARGEST_TIME_STEPS
 from dtss.compiler.schedule.errors import BadInputError, UnsupportedError
 from dtss.compiler.schedule.format import Preprocess
@@ -26,10 +26,12 @@ from dtss.models.checkpoint import Checkpoint, CheckpointError
 from dtss.models.neurons import Lif
 from dtss.models.spikformer import Block, ConvUnit, LinearUnit, Spikformer, SpikformerConfig
 from dtss.models.time_step_mask import MaskedLif
+from dtss.models.weight_rounding import RoundedConv2d, RoundedLinear, on_grid
 
 STEM_POOL = MaxPool(kernel=3, stride=2, padding=1)
 
 IMAGES_AT_ONCE = 16  # of a large network: what it works on stays small
+FLOAT_WORK = 1.2e11  # multiplications for the float logits of the stored images: seconds on two cores
 
 
 def read(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # noqa: B008 - frozen
@@ -47,14 +49,18 @@ def read(path: Path, options: ReadOptions = ReadOptions()) -> Source:  # noqa: B
         )
     accuracy = checkpoint.training.get("test_accuracy")
     graph = graph_of(checkpoint)
+    found = len(checkpoint.samples.images)
+    stored = min(found, max(1, int(FLOAT_WORK / multiplications(graph))))
     return Source(
         graph=graph,
-        images=checkpoint.samples.images.numpy(),
-        labels=checkpoint.samples.labels.numpy(),
-        float_logits=float_logits(checkpoint),
+        images=checkpoint.samples.images[:stored].numpy(),
+        labels=checkpoint.samples.labels[:stored].numpy(),
+        float_logits=float_logits(checkpoint, stored),
+        notes=() if stored == found else (f"a large network: {stored} of the checkpoint's {found} images",),
         trained_accuracy=None if accuracy is None else float(accuracy),
         exact_logits=lambda pixels: exact_logits(checkpoint, pixels),
         calibration=read_calibration(graph, options.calibration),
+        weight_bits=checkpoint.config.weight_bits,
     )
 
 
@@ -85,12 +91,28 @@ def _refuse_contradictions(checkpoint: Checkpoint, options: ReadOptions, where: 
         )
 
 
-def float_logits(checkpoint: Checkpoint) -> NDArray[np.float32]:
-    """Mean logits [B, K] of the trained network itself on its stored images."""
+def multiplications(graph: Graph) -> int:
+    """Of all products over all T steps of one image, in the float network."""
+    counts = (_multiplications(graph, node) for node in graph.nodes)
+    return max(1, graph.time_steps * sum(counts))
+
+
+def _multiplications(graph: Graph, node: Node) -> int:
+    match node.op:
+        case Convolution() | Linear():
+            return node.positions * node.op.weight.size
+        case Attention():
+            return 2 * node.positions**2 * node.channels
+        case _:
+            return 0
+
+
+def float_logits(checkpoint: Checkpoint, images: int) -> NDArray[np.float32]:
+    """Mean logits [B, K] of the trained network itself on the first of its stored images."""
     model = checkpoint.build_model()
-    images = checkpoint.preprocess(checkpoint.samples.images)
+    inputs = checkpoint.preprocess(checkpoint.samples.images[:images])
     with torch.no_grad():
-        means = [model(chunk).mean(0).numpy() for chunk in images.split(IMAGES_AT_ONCE)]
+        means = [model(chunk).mean(0).numpy() for chunk in inputs.split(IMAGES_AT_ONCE)]
     return np.concatenate(means).astype(np.float32, copy=False)
 
 
@@ -193,21 +215,31 @@ def neuron_of(lif: Lif) -> FloatNeuron:
     )
 
 
-def convolution_of(conv: nn.Conv2d) -> Convolution:
+def convolution_of(conv: RoundedConv2d) -> Convolution:
     """torch's [O, C, kernel rows, kernel columns] with the channels put last."""
-    weight = _array(conv.weight).transpose(0, 2, 3, 1)
-    return Convolution(weight, _optional(conv.bias), int(conv.stride[0]), int(conv.padding[0]))
+    weight, lsb = _rounded(conv)
+    rows_first = weight.transpose(0, 2, 3, 1)
+    return Convolution(rows_first, _optional(conv.bias), int(conv.stride[0]), int(conv.padding[0]), lsb=lsb)
 
 
-def linear_of(linear: nn.Linear) -> Linear:
+def linear_of(linear: RoundedLinear) -> Linear:
     """torch's [O, C] as it is."""
-    return Linear(_array(linear.weight), _optional(linear.bias))
+    weight, lsb = _rounded(linear)
+    return Linear(weight, _optional(linear.bias), lsb=lsb)
 
 
-def head_of(head: nn.Linear, tokens: int) -> Linear:
+def head_of(head: RoundedLinear, tokens: int) -> Linear:
     """The classifier on the token sum: the mean's 1/N moves into the weight."""
     linear = linear_of(head)
-    return Linear(linear.weight / tokens, linear.bias)
+    return Linear(linear.weight / tokens, linear.bias, lsb=None if linear.lsb is None else linear.lsb / tokens)
+
+
+def _rounded(product: RoundedConv2d | RoundedLinear) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """The weight that the network computes with, and its LSB [O], where it was trained with one."""
+    if product.grid is None:
+        return _array(product.weight), None
+    weight = product.weight.detach()
+    return _array(on_grid(weight, product.grid.lsb(weight))), _array(product.grid.channel_lsb(weight))
 
 
 def batch_norm_of(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> BatchNorm:

@@ -35,6 +35,7 @@ class Source:
     framework on these images.
     exact_logits: pixels → logits [B, K] of the source framework in float64.
     calibration: what the user gave to calibrate with.  notes: what the file did not say, for the user.
+    weight_bits: that the network was trained with; None: float weights.
     """
 
     graph: Graph
@@ -45,6 +46,7 @@ class Source:
     exact_logits: ExactLogits
     calibration: UserImages | None = None
     notes: tuple[str, ...] = ()
+    weight_bits: int | None = None
 
     def sample_tensors(self) -> dict[str, np.ndarray]:
         """The images as the schedule's side-car keeps them."""

@@ -64,7 +64,8 @@ class Image:
 class Convolution:
     """Cross-correlation with zero padding; weight [O, kernel rows, kernel columns, C], bias [O].
 
-    lsb: where calibration chose it, what one integer of the weight is to mean in each output channel [O].
+    lsb: where training or calibration chose it, what one integer of the weight means in each output channel [O]; of a
+    product that reads the image, once the pixels' scale is folded into it.
     weight_bits: of the integer weights, two's complement; 0 before there are any.
     """
 

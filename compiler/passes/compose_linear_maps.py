@@ -101,7 +101,7 @@ def _term(graph: Graph, layer: Node, product: Node, summed: bool, extra: Weights
     bias = None if product.op.bias is None else layer.op.weight @ product.op.bias
     if isinstance(product.op, Convolution):
         share = None if extra is None else extra / positions
-        op = replace(product.op, weight=weight, bias=_sum(bias, share))
+        op = replace(product.op, weight=weight, bias=_sum(bias, share), lsb=None)
         inner = f"{name}.map" if summed else name
         nodes = [replace(layer, name=inner, op=op, inputs=product.inputs, shape=(*product.shape[:2], layer.channels))]
         if summed:

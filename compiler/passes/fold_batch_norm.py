@@ -44,4 +44,5 @@ def _fold(product: Convolution | Linear, norm: BatchNorm) -> Convolution | Linea
     factor = norm.scale / np.sqrt(norm.variance + norm.epsilon)
     bias = 0.0 if product.bias is None else product.bias
     weight = product.weight * factor.reshape((-1,) + (1,) * (product.weight.ndim - 1))
-    return replace(product, weight=weight, bias=factor * (bias - norm.mean) + norm.shift)
+    lsb = None if product.lsb is None else product.lsb * np.where(factor == 0.0, 1.0, np.abs(factor))
+    return replace(product, weight=weight, bias=factor * (bias - norm.mean) + norm.shift, lsb=lsb)

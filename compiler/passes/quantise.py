@@ -157,7 +157,9 @@ def largest_integer(target: Target, product: str) -> int:
 
 
 def _ideal_scale(node: Node, target: Target, one_scale: bool) -> Scale:
-    """The LSB [O] that calibration chose, or that makes the largest weight of each channel the largest integer.
+    """The LSB [O] that training or calibration chose, or that makes a channel's largest weight the largest integer.
+
+    The former only where its integers fit: fewer bits than a network was trained with need an LSB of their own.
 
     one_scale: the largest weight of all channels, for each.
     For the one weight of a channel, as in the identity, a power of two is as good, and makes the LSB exact where
@@ -166,14 +168,14 @@ def _ideal_scale(node: Node, target: Target, one_scale: bool) -> Scale:
     if isinstance(node.op, AttentionProduct):
         return np.full(node.channels, node.op.scale)
     assert isinstance(node.op, Convolution | Linear)
-    if node.op.lsb is not None:
-        return node.op.lsb
+    levels = largest_integer(target, node.name)
     magnitudes = np.abs(node.op.weight).reshape(node.channels, -1)
     largest = magnitudes.max(1)
+    if node.op.lsb is not None and (np.rint(largest / node.op.lsb) <= levels).all():
+        return node.op.lsb
     single = np.count_nonzero(magnitudes, axis=1) == 1
     if one_scale:
         largest, single = np.full(node.channels, largest.max()), np.zeros(node.channels, np.bool_)
-    levels = largest_integer(target, node.name)
     return np.where(largest > 0, largest, 1.0) / np.where(single, (levels + 1) // 2, levels)
 
 

@@ -94,20 +94,35 @@ def weight_bits_of(schedule: Schedule, tensors: Mapping[str, NDArray[Any]], node
     return sum(burst_bits(dram, block_bits(schedule, tensors, node, block)) for block in range(blocks))
 
 
-def stalls(
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """When everything happens, in cycles from the request of the image; each array is [B].
+
+    waited: cycles that each node waits for the DRAM.  runs: begin and end of each node's block, (node, block) → them.
+    transfers: begin and end of each transfer.
+    """
+
+    waited: dict[str, Counter]
+    runs: dict[tuple[str, int], tuple[Counter, Counter]]
+    transfers: dict[tuple[str, int], tuple[Counter, Counter]]
+
+
+def timeline(
     schedule: Schedule, tensors: Mapping[str, NDArray[Any]], run_cycles: Mapping[str, NDArray[np.int64]]
-) -> dict[str, Counter]:
-    """Cycles that each node waits [B]; run_cycles: of each node's blocks [B, blocks], one block where it has none."""
+) -> Timeline:
+    """run_cycles: of each node's blocks [B, blocks], one block where it has none."""
     dram, capacity = schedule.hardware.dram, capacity_rows(schedule, "weight")
     image, *blocks = transfers(schedule, tensors)
     batch = len(next(iter(run_cycles.values())))
     ends = np.cumsum([block.rows for block in blocks])
     starts = ends - [block.rows for block in blocks]
     number = {(block.node, block.block): index for index, block in enumerate(blocks)}
-    arrived = np.full(batch, transfer_cycles(dram, image.bits), np.int64)
-    now = np.zeros(batch, np.int64)
+    nothing = np.zeros(batch, np.int64)
+    arrived = nothing + transfer_cycles(dram, image.bits)
+    now = nothing
     used: list[Counter] = []
-    waited = {node.name: np.zeros(batch, np.int64) for node in schedule.nodes}
+    moved = {(image.node, 0): (nothing, arrived)}
+    runs: dict[tuple[str, int], tuple[Counter, Counter]] = {}
+    waited = {node.name: nothing for node in schedule.nodes}
     for node in schedule.nodes:
         if isinstance(node, Image):
             waited[node.name], now = arrived, arrived
@@ -117,19 +132,19 @@ def stalls(
                 overwritten = int(np.searchsorted(starts, ends[index] - capacity)) - 1
                 begin = arrived if overwritten < 0 else np.maximum(arrived, used[overwritten])
                 arrived = begin + transfer_cycles(dram, blocks[index].bits)
+                moved[node.name, block] = begin, arrived
                 waited[node.name] = waited[node.name] + np.maximum(arrived - now, 0)
-                now = np.maximum(now, arrived) + cycles
-                used.append(now)
-            else:
-                now = now + cycles
-    return waited
+                now = np.maximum(now, arrived)
+                used.append(now + cycles)
+            runs[node.name, block] = now, now + cycles
+            now = now + cycles
+    return Timeline(waited=waited, runs=runs, transfers=moved)
 
 
 def dram_counts(
-    schedule: Schedule, tensors: Mapping[str, NDArray[Any]], run_cycles: Mapping[str, NDArray[np.int64]]
+    schedule: Schedule, tensors: Mapping[str, NDArray[Any]], waited: Mapping[str, Counter]
 ) -> dict[str, DramCounts]:
-    """The counts of every node; `run_cycles` as in `stalls`. The logits leave at each computed step."""
-    waited = stalls(schedule, tensors, run_cycles)
+    """The counts of every node, from a `Timeline`'s waits. The logits leave at each computed step."""
     read = dict.fromkeys(waited, 0)
     rows = dict.fromkeys(waited, 0)
     for transfer in transfers(schedule, tensors):

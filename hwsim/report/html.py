@@ -264,7 +264,7 @@ def _energy_finding(result: Result, rows: tuple[Layer, ...]) -> str:
         f"{quantities.percent(compute / whole, 2)} computes, {quantities.percent(leakage / whole, 2)} leaks, "
         f"the rest moves data. The largest part is "
         f"{top_kind.label}, {top_kind.share}; the largest layer is {top_layer.name}, "
-        f"{quantities.percent((top_layer.compute_pj + top_layer.memory_pj) / whole, 2)}."
+        f"{quantities.percent(top_layer.whole_pj / whole, 2)}."
     )
 
 

@@ -50,18 +50,27 @@ def _table(result: Result, rows: tuple[Layer, ...], columns: tuple[str, ...], na
     footer = dict(zip(COLUMNS, _footer(result), strict=True))
     for column in columns:
         table.add_column(column, footer[column], justify="left" if column in LEFT else "right", no_wrap=True)
-    compute = quantities.nanojoules([row.compute_pj for row in rows])
-    memory = quantities.nanojoules([row.memory_pj for row in rows])
-    leakage = quantities.nanojoules([row.leakage_pj for row in rows])
-    for row, *energies in zip(rows, compute, memory, leakage, strict=True):
-        cells = dict(zip(COLUMNS, (*_cells(row, name_width), *energies), strict=True))
-        table.add_row(*(Text(cells[column]) for column in columns))
+    for row in cells(rows):
+        by_column = dict(zip(COLUMNS, row, strict=True)) | {COLUMNS[0]: _shortened(row[0], name_width)}
+        table.add_row(*(Text(by_column[column]) for column in columns))
     return table
 
 
-def _cells(row: Layer, name_width: int) -> tuple[str, ...]:
+def cells(rows: tuple[Layer, ...]) -> list[tuple[str, ...]]:
+    """The text of every column of every row."""
+    compute = quantities.nanojoules([row.compute_pj for row in rows])
+    memory = quantities.nanojoules([row.memory_pj for row in rows])
+    leakage = quantities.nanojoules([row.leakage_pj for row in rows])
+    return [(*_cells(row), *energies) for row, *energies in zip(rows, compute, memory, leakage, strict=True)]
+
+
+def _shortened(name: str, width: int) -> str:
+    return name if len(name) <= width else f"…{name[1 - width :]}"
+
+
+def _cells(row: Layer) -> tuple[str, ...]:
     return (
-        row.name if len(row.name) <= name_width else f"…{row.name[1 - name_width :]}",
+        row.name,
         row.group or "",
         marks(row.states),
         marks(row.neuron_states or (row.states if row.rate is not None else ())),

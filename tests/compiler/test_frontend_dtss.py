@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dtss.compiler.frontend import dtss
 from dtss.compiler.frontend.dtss import graph_of
 from dtss.compiler.frontend.source import Source
 from dtss.compiler.graph.float_module import FloatModule
@@ -197,3 +198,26 @@ def test_spikformer_4_384_has_the_macs_of_the_paper() -> None:
     assert neurons == 1_449_984
     assert graph.node("head").shape == (1, 1, 10)
     assert sum(isinstance(node.op, MaxPool) for node in graph.nodes) == 2
+
+
+def test_a_large_network_stores_fewer_images(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the float network does in seconds, and their labels and logits."""
+    whole = dtss.read(zoo)
+    work = dtss.multiplications(whole.graph)
+    monkeypatch.setattr(dtss, "FLOAT_WORK", 3.5 * work)
+    part = dtss.read(zoo)
+    assert whole.notes == ()
+    assert part.notes == (f"a large network: 3 of the checkpoint's {len(whole.images)} images",)
+    assert part.labels is not None and whole.labels is not None
+    np.testing.assert_array_equal(part.images, whole.images[:3])
+    np.testing.assert_array_equal(part.labels, whole.labels[:3])
+    np.testing.assert_array_equal(part.float_logits.argmax(1), whole.float_logits[:3].argmax(1))
+
+
+def test_multiplications_are_those_of_every_step() -> None:
+    """Spikformer-4-384 on 32 × 32: 934.04 M a step, as published."""
+    config = CONFIGS["spikformer-4-384"]
+    images = LabelledImages(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
+    scaled = Preprocess(pixel_scale=1 / 255, mean=(0.5,) * 3, std=(0.25,) * 3)
+    checkpoint = Checkpoint(config, Spikformer(config).state_dict(), scaled, images, tuple("0123456789"), {})
+    assert dtss.multiplications(graph_of(checkpoint)) == 4 * 934_039_296

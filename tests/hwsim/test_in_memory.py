@@ -8,7 +8,7 @@ import pytest
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.format import AttentionProduct, Convolution, Linear
 from dtss.compiler.schedule.io import LoadedSchedule
-from dtss.hwsim.in_memory import in_memory, load_in_memory_table, pe_cycle_pj, shipped_in_memory_tables
+from dtss.hwsim.in_memory import load_in_memory_table, on_crossbars, pe_cycle_pj, shipped_in_memory_tables
 from dtss.hwsim.technology import IN_MEMORY, load_technology
 
 TABLE = load_in_memory_table("32nm-imc")
@@ -25,7 +25,7 @@ def test_a_pe_cycle_as_spikesim_adds_it_up() -> None:
 
 def test_the_small_network_by_hand(small: LoadedSchedule) -> None:
     """hidden: two positions, one step, four planes of the image; head: one position, one step, counts of 2 planes."""
-    result = in_memory(small.schedule, TABLE)
+    result = on_crossbars(small.schedule, TABLE)
     planes = small.schedule.node("sum").value.planes
     assert [(product.name, product.pe_cycles) for product in result.products] == [("hidden", 2 * 4), ("head", planes)]
     assert result.pe_cycles == 8 + planes
@@ -34,7 +34,7 @@ def test_the_small_network_by_hand(small: LoadedSchedule) -> None:
 
 
 def test_every_stored_weight_is_on_a_crossbar_and_attention_is_left_out_by_name(digits: LoadedSchedule) -> None:
-    result, nodes = in_memory(digits.schedule, TABLE), digits.schedule.nodes
+    result, nodes = on_crossbars(digits.schedule, TABLE), digits.schedule.nodes
     assert result.left_out == tuple(node.name for node in nodes if isinstance(node, AttentionProduct)) != ()
     stored = [node for node in nodes if isinstance(node, Convolution | Linear)]
     assert [product.name for product in result.products] == [node.name for node in stored]

@@ -306,8 +306,8 @@ def test_a_network_that_does_not_fit_costs_only_its_own_row(
     # the rehearsal with the digits network fails on so small a machine, and that says nothing
     assert main(command(settings, Path("study"), *more)) == 3
     said = (
-        "dtss-compile ended with exit code 4: memory.spike_bytes: the network needs 768 bytes at once, and edge-16x16 "
-        f"has {SMALL_MACHINE}; use a hardware file with memory.spike_bytes = 768 or more"
+        "dtss-compile ended with exit code 4: memory.spike_bytes: the network needs 1024 bytes at once, and edge-16x16 "
+        f"has {SMALL_MACHINE}; use a hardware file with memory.spike_bytes = 1024 or more"
     )
     assert capsys.readouterr().err == f"dtss-train ablation: {RUNS[0]}: {said}\n"
     saved = read(Path("study/ablation.json"))

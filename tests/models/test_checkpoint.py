@@ -38,6 +38,24 @@ def test_round_trip(checkpoint: Checkpoint, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["small.pt"]
 
 
+def test_a_file_from_before_rounded_weights_is_a_float_network(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "small.pt"
+    save(checkpoint, path)
+    payload = torch.load(path, weights_only=True)
+    del payload["config"]["weight_bits"]
+    torch.save(payload, path)
+    assert load(path).config == checkpoint.config
+
+
+def test_a_network_of_rounded_weights_survives(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    rounded = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, weight_bits=4))
+    save(rounded, tmp_path / "small.pt")
+    loaded = load(tmp_path / "small.pt")
+    inputs = loaded.preprocess(loaded.samples.images)
+    assert loaded.config.weight_bits == 4
+    assert torch.equal(loaded.build_model()(inputs), rounded.build_model()(inputs))
+
+
 def test_a_trained_leak_survives(checkpoint: Checkpoint, tmp_path: Path) -> None:
     config = dataclasses.replace(checkpoint.config, train_leak=True)
     model = Spikformer(config)
@@ -120,6 +138,18 @@ def test_one_changed_byte_is_found(checkpoint: Checkpoint, tmp_path: Path) -> No
     sentence = refusal(path)
     assert sentence.startswith("small.pt: damaged archive: found a wrong checksum of archive/data/")
     assert sentence.endswith("; copy it again or train it again with dtss-train")
+
+
+def test_a_tensor_marked_as_a_folder_is_found(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "small.pt"
+    save(checkpoint, path)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"archive/data/9") - 46 + 38] = 0x10
+    path.write_bytes(content)
+    assert refusal(path) == (
+        "small.pt: damaged archive: found a folder in place of archive/data/9; "
+        "copy it again or train it again with dtss-train"
+    )
 
 
 @hypothesis.given(position=strategies.integers(0, 10**6), byte=strategies.integers(0, 255))
@@ -274,6 +304,20 @@ SCORES = [f"blocks.0.attn.{name}.lif.mask.score" for name in ("q", "k", "v", "pr
             put("config", "heads", 3),
             (
                 "small.pt: config: wrong value: found digits: dim 8 does not split over 3 heads; change one; "
+                "train it again with dtss-train"
+            ),
+        ),
+        (
+            put("config", "weight_bits", 1),
+            (
+                "small.pt: config: wrong value: found digits: weight_bits is 1; choose 2..8, or leave it out for float "
+                "weights; train it again with dtss-train"
+            ),
+        ),
+        (
+            put("config", "weight_bits", "4"),
+            (
+                "small.pt: config: wrong value: found Expected `int | null`, got `str` - at `$.weight_bits`; "
                 "train it again with dtss-train"
             ),
         ),

@@ -63,7 +63,10 @@ def work(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 COMPILE = ["../in/digits.pt", "-o", "out.json", "--onnx", "out.onnx", "--dump", "dumps/here", "--quiet"]
-SIMULATE = ["../in/net.json", "--limit", "1", "--json", "r.json", "--html", "r.html", "--outputs", "r.npz", "--quiet"]
+SIMULATE = [
+    "../in/net.json", "--limit", "1", "--json", "r.json", "--html", "r.html", "--outputs", "r.npz", "--csv", "r.csv",
+    "--trace", "r.trace", "--quiet",
+]  # fmt: skip
 GENERATE = ["generate", "../in/net.json", "-o", "verilog", "--quiet"]
 SENSITIVITY = ["sensitivity", "../in/digits.pt", "--images", "2", "--svg", "s.svg"]
 
@@ -80,6 +83,8 @@ WRITTEN_AS_ONE: dict[str, tuple[Main, list[str], str, str]] = {
     ),
     "--json": (hwsim.main, SIMULATE, "r.json", f"dtss-sim: error: r.json: {{}}; {ALL_OF_THEM}"),
     "--html": (hwsim.main, SIMULATE, "r.html", f"dtss-sim: error: r.html: {{}}; {ALL_OF_THEM}"),
+    "--csv": (hwsim.main, SIMULATE, "r.csv", f"dtss-sim: error: r.csv: {{}}; {ALL_OF_THEM}"),
+    "--trace": (hwsim.main, SIMULATE, "r.trace", f"dtss-sim: error: r.trace: {{}}; {ALL_OF_THEM}"),
     "--outputs": (hwsim.main, SIMULATE, "r.npz", f"dtss-sim: error: r.npz: {{}}; {ALL_OF_THEM}"),
     "Verilog": (rtl.main, GENERATE, "ac_array.v", VERILOG),
     "memories": (rtl.main, GENERATE, ".hex", VERILOG),

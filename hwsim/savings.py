@@ -1,0 +1,120 @@
+"""What pruning saves: the same network on the same machine and images, with every step of every layer run.
+
+Unpruned, each product and elementwise operation runs at all T steps, each membrane is updated, read and written at
+all of them, and a mask only keeps spikes at zero. The logits are the same, which is checked.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import assert_never
+
+import msgspec
+import numpy as np
+
+from dtss.compiler.schedule.errors import BadInputError
+from dtss.compiler.schedule.format import (
+    Add,
+    AnyNode,
+    AttentionProduct,
+    Convolution,
+    Image,
+    Integrator,
+    Lif,
+    Linear,
+    MaxPool,
+    Product,
+    Schedule,
+    Steps,
+    SumPool,
+    TokenSum,
+    Value,
+)
+from dtss.compiler.schedule.geometry import group_positions
+from dtss.compiler.schedule.io import LoadedSchedule
+from dtss.hwsim.simulate import Progress, Result, simulate
+
+ANY_MEMBRANE = Value(low=-(1 << 40), high=1 << 40)  # what is not updated when pruned has no proved bounds
+
+
+class Saving(msgspec.Struct, frozen=True, kw_only=True):
+    """One quantity of an image, mean over the images."""
+
+    quantity: str
+    unpruned: float
+    pruned: float
+
+    @property
+    def share(self) -> float:
+        """Of the unpruned quantity, what is saved; 0 where there was none."""
+        return 1 - self.pruned / self.unpruned if self.unpruned else 0.0
+
+
+def savings(
+    loaded: LoadedSchedule, result: Result, progress: Progress = lambda done, whole: None
+) -> tuple[Saving, ...]:
+    """Simulates the unpruned schedule on the images of `result`."""
+    whole = LoadedSchedule(unpruned(loaded.schedule), loaded.tensors)
+    everything = simulate(whole, result.samples, result.technology, progress)
+    if not np.array_equal(everything.logits_per_step, result.logits_per_step):
+        raise BadInputError(
+            loaded.schedule.network,
+            "its logits change when no step is pruned",
+            "recompile; if the file was not edited, report it as a bug of the compiler",
+        )
+    pairs = zip(_quantities(everything), _quantities(result), strict=True)
+    return tuple(Saving(quantity=name, unpruned=before, pruned=after) for (name, before), (_, after) in pairs)
+
+
+def _quantities(result: Result) -> tuple[tuple[str, float], ...]:
+    membranes = result.sum_of("membrane_row_reads") + result.sum_of("membrane_row_writes")
+    computed = sum(len(node.node.steps.active) for node in result.nodes if not isinstance(node.node, Image | Lif))
+    return (
+        ("time steps of operations", float(computed)),
+        ("neuron updates", float(result.sum_of("lif_updates").mean())),
+        ("membrane rows read or written", float(membranes.mean())),
+        ("accumulates", float(result.sum_of("accumulates").mean())),
+        ("weight rows read", float(result.sum_of("weight_row_reads").mean())),
+        ("cycles", float(result.cycles.mean())),
+        ("energy pJ", float(result.energy_pj.mean())),
+    )
+
+
+def unpruned(schedule: Schedule) -> Schedule:
+    """The schedule with every step of every node run, whether or not the memories could hold that."""
+    every = tuple(range(schedule.time_steps))
+    return msgspec.structs.replace(schedule, nodes=tuple(_whole(schedule, node, every) for node in schedule.nodes))
+
+
+def _whole(schedule: Schedule, node: AnyNode, every: tuple[int, ...]) -> AnyNode:
+    match node:
+        case Image():
+            return node
+        case Lif():
+            silent = tuple(step for step in every if step not in node.mask_steps)
+            return msgspec.structs.replace(
+                node, steps=Steps(active=node.mask_steps, zero=silent), state_steps=every, membrane=ANY_MEMBRANE,
+                membrane_reads=every, membrane_writes=every,
+            )  # fmt: skip
+        case Convolution() | Linear() | AttentionProduct():
+            return _product(schedule, node, every)
+        case Integrator() | Add() | MaxPool() | SumPool() | TokenSum():
+            return msgspec.structs.replace(node, steps=Steps(active=every))
+        case _:
+            assert_never(node)
+
+
+def _product(schedule: Schedule, node: Product, every: tuple[int, ...]) -> Product:
+    """Its strips as long as the accumulators allow with a slot for each step."""
+    assert node.tiling is not None
+    longest = schedule.hardware.array.strip_slots // (len(every) if node.tiling.time_order == "inner" else 1)
+    positions = min(node.tiling.positions_per_strip, longest)
+    if positions < 1:
+        raise BadInputError(
+            node.name,
+            f"{len(every)} time steps do not fit the {schedule.hardware.array.strip_slots} accumulator slots unpruned",
+            "leave --savings out",
+        )
+    strips = math.ceil(group_positions(node) / positions)
+    tiling = msgspec.structs.replace(node.tiling, positions_per_strip=positions, strips=strips)
+    return msgspec.structs.replace(node, steps=Steps(active=every), tiling=tiling)
