@@ -27,8 +27,8 @@ def run(
 
     images: .npy or .npz of uint8 pixels [B, H, W, C] or float network inputs [B, C, H, W]; None: those stored with the
     schedule.  tech: a shipped table or a TOML file.  in_memory: a table of crossbars, on which the stored weights are
-    counted as well.  limit: the first so many images.  A notebook shows the result as a table; `dtss.hwsim.report` writes
-    it as JSON, CSV, HTML or a trace. Raises `BadInputError` for what cannot be read.
+    counted as well.  limit: the first so many images.  A notebook shows the result as a table; `dtss.hwsim.report`
+    writes it as JSON, CSV, HTML or a trace. Raises `BadInputError` for what cannot be read.
     """
     if limit is not None and limit < 1:
         raise BadInputError("limit", f"found {limit}", "give a whole number above 0, or None for all images")
