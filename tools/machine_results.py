@@ -32,7 +32,7 @@ SWEEP: dict[str, dict[str, int]] = {
     "C = 16, 128 KiB of weights": {"columns": 16, "weight_bytes": 131072},
     "C = 64, 512 KiB of weights": {"columns": 64, "weight_bytes": 524288},
     "512 KiB of weights": {"weight_bytes": 524288},
-    "2 weight rows a cycle": {"weight_rows_per_cycle": 2},
+    "1 weight row a cycle": {"weight_rows_per_cycle": 1},
     "4-bit array, 128 KiB of weights, 576 KiB of currents": {
         "weight": 4, "weight_bytes": 131072, "current_bytes": 589824,
     },
