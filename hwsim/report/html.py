@@ -14,8 +14,10 @@ from dtss.hwsim.energy import COMPUTE_KINDS, LEAKAGE_KINDS, EnergyByKind
 from dtss.hwsim.report import quantities, summary
 from dtss.hwsim.report.layers import MEANINGS, Layer, State, layers
 from dtss.hwsim.report.quantities import NO_BREAK
+from dtss.hwsim.report.roofline import roofline
 from dtss.hwsim.simulate import Result
 from dtss.hwsim.technology import AnyEntry, Entry, Leakage, SizeCurve, WidthCurve
+from dtss.hwsim.traffic import MemoryRow, memory_rows
 
 TEMPLATES = Path(__file__).parent / "template"
 
@@ -40,7 +42,7 @@ UNITS = (
     ("load_stall_cycles", "stall", "weight wait", "next tile still loading"),
     ("walk_cycles", "walk", "neuron walk", "sums leave the array"),
     ("elementwise_cycles", "elementwise", "elementwise", "adds, pools, token sums"),
-    ("memory_stall_cycles", "dram", "DRAM wait", "image or weights not there yet"),
+    ("memory_stall_cycles", "dram", "DRAM wait", "data still on its way"),
 )
 
 NUMBER_FITS = 0.022  # of the timeline's width: a layer's number beside its neighbours'
@@ -111,6 +113,14 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
     bars: tuple[Bar, ...]
 
 
+class MemoryLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A memory's row; `width` of its bar in percent of the busiest one's."""
+
+    row: MemoryRow
+    label: str
+    width: float
+
+
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """A headline number; `key` is its place in the JSON result."""
 
@@ -134,6 +144,7 @@ def page(result: Result) -> bytes:
         "energy": quantities.energy,
         "nanojoules": quantities.nanojoules,
         "whole": quantities.whole,
+        "size": quantities.size,
         "rate": quantities.rate,
     }
     rows = layers(result)
@@ -155,6 +166,9 @@ def page(result: Result) -> bytes:
         lanes=_lanes(rows),
         ticks=_ticks(_cycles(rows)),
         timeline_finding=_timeline_finding(rows),
+        memories=_memories(result),
+        memory_finding=_memory_finding(result),
+        roofline=roofline(result),
         entries=[(name, _entry_value(entry), entry) for name, entry in result.technology.entries.items()],
     )
     return text.encode()
@@ -385,6 +399,31 @@ def _ticks(cycles: float) -> tuple[tuple[float, str], ...]:
     step = next(size for size in (step / 5, step / 2, step, 2 * step) if cycles / size <= 6.5)
     count = int(cycles / step)
     return tuple((round(100 * i * step / cycles, 3), quantities.whole(i * step)) for i in range(count + 1))
+
+
+def _memories(result: Result) -> tuple[MemoryLine, ...]:
+    rows = memory_rows(result)
+    longest = max((row.read_bits + row.written_bits for row in rows), default=1.0)
+    return tuple(
+        MemoryLine(
+            row=row, label=KIND_NAMES[row.memory], width=round(100 * (row.read_bits + row.written_bits) / longest, 3)
+        )
+        for row in rows
+    )
+
+
+def _memory_finding(result: Result) -> str:
+    rows = memory_rows(result)
+    if not rows:
+        return "Nothing moves: every step is pruned."
+    bits = sum(row.read_bits + row.written_bits for row in rows)
+    busiest, dearest = rows[0], max(rows, key=lambda row: row.energy_pj)
+    share = quantities.percent((busiest.read_bits + busiest.written_bits) / bits)
+    return (
+        f"{quantities.size(bits)} cross the ports of all memories for an image, {share} of them those of the "
+        f"{KIND_NAMES[busiest.memory]}. Most energy goes to the {KIND_NAMES[dearest.memory]}: "
+        f"{quantities.energy(dearest.energy_pj)}."
+    )
 
 
 def _timeline_finding(rows: tuple[Layer, ...]) -> str:

@@ -55,7 +55,7 @@ def duration(time_us: float) -> str:
     return scaled(time_us, "µs")
 
 
-def size(size_bits: int) -> str:
+def size(size_bits: float) -> str:
     return scaled(size_bits, "bit")
 
 

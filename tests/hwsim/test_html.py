@@ -129,7 +129,7 @@ def test_the_browser_reports_no_error(browser: str, file: Path, tmp_path: Path) 
     assert "CONSOLE" not in done.stderr
     elements = Elements(done.stdout)
     assert [a.get("id") for tag, a, _ in elements.found if tag == "section" and "id" in a] == [
-        "energy", "steps", "timeline", "layers", "basis",
+        "energy", "steps", "timeline", "memory", "layers", "basis",
     ]  # fmt: skip
 
 

@@ -1,0 +1,109 @@
+"""Bits that cross the port of each memory, read and written, from the exact counts.
+
+The widths are those of `energy`: energy of a memory = bits · energy of a bit, so the two never differ.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from dtss.compiler.schedule.buffers import memory_uses, parameter_bits
+from dtss.compiler.schedule.cycles import Counter, Counts
+from dtss.compiler.schedule.dram import DramCounts
+from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Image, Product, Schedule
+from dtss.hwsim.simulate import Result
+
+
+class Traffic(msgspec.Struct, frozen=True, kw_only=True):
+    """One memory: bits read and written for an image [B]."""
+
+    read_bits: Counter
+    written_bits: Counter
+
+    @property
+    def bits(self) -> Counter:
+        return self.read_bits + self.written_bits
+
+
+def node_traffic(schedule: Schedule, node: AnyNode, counts: Counts, dram: DramCounts) -> dict[str, Traffic]:
+    """By the memory kinds of `energy.EnergyByKind`. A word's non-zero flag is a bit that is read with it."""
+    array, widths = schedule.hardware.array, schedule.hardware.widths
+    words = array.rows * counts.spike_word_reads + counts.words_offered
+    written_words = array.rows * counts.spike_word_writes
+    none = np.zeros_like(counts.cycles)
+    from_image = bool(node.inputs) and isinstance(schedule.node(node.inputs[0]), Image)
+    spike_rows, current_rows = _stationary(schedule, node, counts)
+    moved = {
+        "weight_memory": (
+            array.columns * widths.weight * counts.weight_row_reads,
+            array.columns * widths.weight * dram.weight_row_writes,
+        ),
+        "parameter_memory": (
+            array.columns * parameter_bits(schedule.hardware, node) * counts.parameter_row_reads,
+            none,
+        ),
+        "spike_memory": (
+            (none if from_image else words) + array.columns * spike_rows,
+            (none if isinstance(node, Image) else written_words) + array.columns * counts.spike_row_writes,
+        ),
+        "image_memory": (words if from_image else none, written_words if isinstance(node, Image) else none),
+        "accumulator_file": (
+            array.columns * widths.accumulator * counts.accumulator_reads,
+            array.columns * widths.accumulator * counts.accumulator_writes,
+        ),
+        "membrane_memory": (
+            array.columns * widths.membrane * counts.membrane_row_reads,
+            array.columns * widths.membrane * counts.membrane_row_writes,
+        ),
+        "current_memory": (
+            array.columns * widths.membrane * (counts.current_row_reads + current_rows),
+            array.columns * widths.membrane * counts.current_row_writes,
+        ),
+        "dram": (dram.dram_read_bits, dram.dram_write_bits),
+    }
+    return {memory: Traffic(read_bits=read, written_bits=written) for memory, (read, written) in moved.items()}
+
+
+def _stationary(schedule: Schedule, node: AnyNode, counts: Counts) -> tuple[Counter, Counter]:
+    """An attention product's stationary reads as (rows of C bits from spike memory, rows of currents)."""
+    none = np.zeros_like(counts.cycles)
+    if not isinstance(node, AttentionProduct):
+        return none, none
+    stationary = schedule.node(node.inputs[1])
+    if isinstance(stationary, Product) or stationary.value.is_current:
+        return none, counts.stationary_row_reads
+    return counts.stationary_row_reads * stationary.value.planes, none
+
+
+class MemoryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One memory, means of an image; capacity and use are None where a memory has no rows of its own."""
+
+    memory: str
+    capacity_bits: int | None
+    used_bits: int | None
+    read_bits: float
+    written_bits: float
+    energy_pj: float
+
+
+def memory_rows(result: Result) -> tuple[MemoryRow, ...]:
+    """The memories that something moves through, the busiest first."""
+    schedule = result.schedule
+    uses = {f"{name}_memory": use for name, use in memory_uses(schedule.memory).items()}
+    by_node = [node_traffic(schedule, node.node, node.counts, node.dram) for node in result.nodes]
+    rows = []
+    for memory in by_node[0]:
+        use = uses.get(memory)
+        rows.append(
+            MemoryRow(
+                memory=memory,
+                capacity_bits=None if use is None else use.capacity_rows * use.row_bits,
+                used_bits=None if use is None else use.used_rows * use.row_bits,
+                read_bits=float(sum(each[memory].read_bits.mean() for each in by_node)),
+                written_bits=float(sum(each[memory].written_bits.mean() for each in by_node)),
+                energy_pj=float(result.kind_pj(memory).mean()),
+            )
+        )
+    moving = [row for row in rows if row.read_bits + row.written_bits > 0]
+    return tuple(sorted(moving, key=lambda row: -(row.read_bits + row.written_bits)))
