@@ -10,6 +10,8 @@ stalls follow the rules of the spiking network (`dtss.compiler.schedule`), with
     activation  bias and comparison, two additions a neuron; scaling back to b bits is a shift and free
     values      b bits between layers, in spike memory: sums that this schedule stores as currents, too
 
+The machine leaks as it does with spikes, for as long as the ANN takes; multipliers would leak more.
+
 Attention is the same two products of b-bit operands, in this schedule's order. What a vision transformer does besides,
 softmax, layer normalisation, a multiplier for scaling, is not counted, so an ANN is never charged too much.
 """
@@ -42,7 +44,7 @@ from dtss.compiler.schedule.format import (
     TokenSum,
     Value,
 )
-from dtss.hwsim.energy import BITS_PER_TABLE_ACCESS, EnergySums
+from dtss.hwsim.energy import BITS_PER_TABLE_ACCESS, EnergySums, leakage_uw
 from dtss.hwsim.execute import Tensors
 from dtss.hwsim.reshape import cut_again, dense_counts, weight_rows
 from dtss.hwsim.technology import Technology, require_ann_entries
@@ -80,6 +82,7 @@ class _Costs(msgspec.Struct, frozen=True, kw_only=True):
     accumulator_read_bit: float
     accumulator_write_bit: float
     dram_bit: float
+    leakage_cycle: float
 
 
 def multiply_accumulate_pj(schedule: Schedule, technology: Technology, form: Form, value_bits: int) -> float:
@@ -222,6 +225,7 @@ def _costs(ann: Schedule, technology: Technology, form: Form) -> _Costs:
         accumulator_read_bit=technology.accumulator_read.pj,
         accumulator_write_bit=technology.accumulator_write.pj,
         dram_bit=technology.dram.pj,
+        leakage_cycle=leakage_uw(ann.hardware, technology) / ann.hardware.frequency_mhz,
     )
 
 
@@ -270,4 +274,5 @@ def _energy(
         membrane_memory=0.0,
         current_memory=(rows * row_bits * costs.current_bit) if is_output else 0.0,
         dram=float(dram.dram_read_bits[0] + dram.dram_write_bits[0]) * costs.dram_bit,
+        leakage=float(counts.cycles[0] + dram.stall_cycles[0]) * costs.leakage_cycle,
     )

@@ -58,8 +58,15 @@ def _parser() -> argparse.ArgumentParser:
         help="paper: also the energy as the DTSS paper counts it, beside the machine's own",
     )  # fmt: skip
     parser.add_argument(
-        "--tech", default="45nm", metavar="NAME|FILE", help="energies: 45nm (default), 28nm, or your own TOML table"
+        "--tech",
+        default="45nm",
+        metavar="NAME|FILE",
+        help="energies: 45nm (default), 28nm-asic, 28nm-fpga (also as 28nm), or your own TOML table",
     )
+    parser.add_argument(
+        "--in-memory", metavar="NAME|FILE",
+        help="also say what the stored weights would take on RRAM crossbars: 32nm-imc, or your own TOML table",
+    )  # fmt: skip
     parser.add_argument(
         "--images", type=Path, metavar="FILE",
         help=".npy or .npz: uint8 pixels [B,H,W,C] or float network inputs [B,C,H,W]; default: those in the schedule",
@@ -131,7 +138,14 @@ def _run(options: argparse.Namespace) -> int:
     from dtss.hwsim.api import run
 
     with _progress(options.quiet) as progress:
-        result = run(options.schedule, images=options.images, tech=options.tech, limit=options.limit, progress=progress)
+        result = run(
+            options.schedule,
+            images=options.images,
+            tech=options.tech,
+            in_memory=options.in_memory,
+            limit=options.limit,
+            progress=progress,
+        )
         beside = _beside(options, result, progress)
     samples = result.samples
     if samples.clipped_values:

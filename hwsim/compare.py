@@ -54,7 +54,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def on_chip_memory_pj(self) -> float:
-        return self.total_pj - self.compute_pj - self.energy_pj.dram
+        return self.total_pj - self.compute_pj - self.energy_pj.dram - self.energy_pj.leakage
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ with e_sram the table's energy of a 64-bit access to a memory of that capacity.
 
     row of weights        C · weight width        weight memory
     row of parameters     C · widths of what it holds (bias, threshold, reset)    weight memory
-    row of currents       C · accumulator width   current memory
+    row of currents       C · membrane width      current memory
     row of membranes      C · membrane width      membrane memory
     row of spikes         C                       spike memory
     word of spikes        R                       spike memory, or image memory next to the image
@@ -18,6 +18,11 @@ with e_sram the table's energy of a 64-bit access to a memory of that capacity.
 
 DRAM: whole bursts of the image, of the logits of each computed step, and of every weight block once an image, unless
 all weights stay on chip, loaded once when the machine is configured. A block's rows are written as it arrives.
+
+Leakage: what the machine draws at all times, for as long as the node takes, its stalls included:
+
+    power = sram · KiB of all memories + register · bits of both weight banks and of the accumulators
+            + lane · R · C · weight width + device          energy = power · cycles / clock
 """
 
 from __future__ import annotations
@@ -38,10 +43,13 @@ from dtss.compiler.schedule.format import (
     Product,
     Schedule,
 )
+from dtss.compiler.schedule.hardware import Hardware
 from dtss.hwsim.execute import Tensors
 from dtss.hwsim.technology import Technology
 
 BITS_PER_TABLE_ACCESS = 64
+BYTES_PER_KIB = 1024
+WEIGHT_BANKS = 2
 
 Picojoules = NDArray[np.float64]
 
@@ -61,10 +69,12 @@ class EnergyByKind(msgspec.Struct, frozen=True, kw_only=True):
     membrane_memory: Picojoules
     current_memory: Picojoules
     dram: Picojoules
+    leakage: Picojoules
 
 
 COMPUTE_KINDS = ("accumulate", "gated_accumulate", "zero_check", "lif_update")
-MEMORY_KINDS = tuple(kind for kind in EnergyByKind.__struct_fields__ if kind not in COMPUTE_KINDS)
+LEAKAGE_KINDS = ("leakage",)
+MEMORY_KINDS = tuple(kind for kind in EnergyByKind.__struct_fields__ if kind not in (*COMPUTE_KINDS, *LEAKAGE_KINDS))
 
 
 class EnergySums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +92,7 @@ class EnergySums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     membrane_memory: float
     current_memory: float
     dram: float
+    leakage: float
 
 
 class AccessEnergies(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +114,7 @@ class AccessEnergies(msgspec.Struct, frozen=True, kw_only=True):
     accumulator_row_read: float
     accumulator_row_write: float
     dram_bit: float
+    leakage_cycle: float
 
 
 def access_energies(schedule: Schedule, technology: Technology) -> AccessEnergies:
@@ -124,11 +136,26 @@ def access_energies(schedule: Schedule, technology: Technology) -> AccessEnergie
         spike_flag=per_bit(memory.spike_bytes),
         image_word=array.rows * per_bit(memory.image_bytes),
         image_flag=per_bit(memory.image_bytes),
-        current_row=array.columns * widths.accumulator * per_bit(memory.current_bytes),
+        current_row=array.columns * widths.membrane * per_bit(memory.current_bytes),
         membrane_row=array.columns * widths.membrane * per_bit(memory.membrane_bytes),
         accumulator_row_read=array.columns * widths.accumulator * technology.accumulator_read.pj,
         accumulator_row_write=array.columns * widths.accumulator * technology.accumulator_write.pj,
         dram_bit=technology.dram.pj,
+        leakage_cycle=leakage_uw(schedule.hardware, technology) / schedule.hardware.frequency_mhz,
+    )
+
+
+def leakage_uw(hardware: Hardware, technology: Technology) -> float:
+    """What the machine draws at all times; µW over MHz is pJ a cycle."""
+    array, widths, memory = hardware.array, hardware.widths, hardware.memory
+    memory_bytes: int = sum(getattr(memory, name) for name in memory.__struct_fields__)
+    lane_bits = array.rows * array.columns * widths.weight
+    register_bits = WEIGHT_BANKS * lane_bits + array.strip_slots * array.columns * widths.accumulator
+    return (
+        memory_bytes / BYTES_PER_KIB * technology.sram_leakage.uw
+        + register_bits * technology.register_leakage.uw
+        + lane_bits * technology.lane_leakage.uw
+        + technology.device_leakage.uw
     )
 
 
@@ -162,6 +189,7 @@ def node_energy(
         "membrane_memory": (counts.membrane_row_reads + counts.membrane_row_writes) * costs.membrane_row,
         "current_memory": (counts.current_row_reads + counts.current_row_writes + current_rows) * costs.current_row,
         "dram": (dram.dram_read_bits + dram.dram_write_bits) * costs.dram_bit,
+        "leakage": (counts.cycles + dram.stall_cycles) * costs.leakage_cycle,
     }
     return EnergyByKind(**{kind: energy.astype(np.float64) for kind, energy in energies.items()})
 

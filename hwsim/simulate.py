@@ -18,6 +18,7 @@ from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.activity import NodeActivity, feeds_group, node_activity
 from dtss.hwsim.energy import (
     COMPUTE_KINDS,
+    LEAKAGE_KINDS,
     MEMORY_KINDS,
     EnergyByKind,
     Picojoules,
@@ -29,6 +30,7 @@ from dtss.hwsim.energy import (
 )
 from dtss.hwsim.execute import Tensors, execute
 from dtss.hwsim.images import Samples
+from dtss.hwsim.in_memory import InMemoryResult
 from dtss.hwsim.memory_use import images_per_chunk
 from dtss.hwsim.technology import Technology
 
@@ -71,6 +73,10 @@ class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
     def memory_pj(self) -> Picojoules:
         return total(self.energy_pj, MEMORY_KINDS)
 
+    @property
+    def leakage_pj(self) -> Picojoules:
+        return total(self.energy_pj, LEAKAGE_KINDS)
+
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     """Top-1 fractions over the simulated images; None where labels or float logits are unknown.
@@ -91,7 +97,10 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """Everything the reports show; per image unless said otherwise. logits_per_step [T, B, K] in float units."""
+    """Everything the reports show; per image unless said otherwise. logits_per_step [T, B, K] in float units.
+
+    in_memory: the same network on crossbars, where that was asked for.
+    """
 
     schedule: Schedule
     technology: Technology
@@ -101,6 +110,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     logits_per_step: NDArray[np.float64]
     accuracy: Accuracy
     configuration_energy_pj: float
+    in_memory: InMemoryResult | None = None
 
     @cached_property
     def images(self) -> int:
@@ -125,7 +135,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def energy_pj(self) -> Picojoules:
         """[B]: over all nodes and kinds."""
-        return self.compute_pj + self.memory_pj
+        return self.compute_pj + self.memory_pj + self.leakage_pj
 
     @cached_property
     def compute_pj(self) -> Picojoules:
@@ -134,6 +144,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def memory_pj(self) -> Picojoules:
         return add_up([node.memory_pj for node in self.nodes])
+
+    @cached_property
+    def leakage_pj(self) -> Picojoules:
+        return add_up([node.leakage_pj for node in self.nodes])
 
     @cached_property
     def latency_us(self) -> NDArray[np.float64]:

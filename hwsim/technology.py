@@ -1,7 +1,16 @@
 """Technology tables: what one event costs, where the number comes from, and how far to trust it.
 
-A table is a TOML file; each entry carries its energy in pJ, what that energy is per, its source and its
+A table is a TOML file; each entry carries its energy in pJ, or its leakage in µW, what that is per, its source and its
 confidence. Tables are never mixed: a run uses one, and its report names it.
+
+    published    in the named source, as it stands
+    derived      follows from published numbers
+    quoted       in the named source according to another one, the source itself not seen
+    scaled       another table's entry, no assumption, taken to this node and supply by hwsim/scaling.py
+    assumption   nobody published it for this machine
+
+A table with `scaled = "45nm"` takes every energy that it does not give itself from that table, scaled. DRAM and leakage
+do not scale: it gives its own.
 """
 
 from __future__ import annotations
@@ -17,8 +26,9 @@ from typing import Any, Literal
 import msgspec
 
 from dtss.compiler.schedule.errors import BadInputError
+from dtss.hwsim.scaling import CITATION, VOLTAGES, covers, energy_ratio
 
-Confidence = Literal["published", "derived", "assumption"]
+Confidence = Literal["published", "derived", "quoted", "scaled", "assumption"]
 
 
 class WidthAnchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +49,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One energy that depends on nothing."""
 
     pj: float
+    per: str
+    source: str
+    confidence: Confidence
+    note: str = ""
+
+
+class Leakage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A power that is drawn at all times, in µW."""
+
+    uw: float
     per: str
     source: str
     confidence: Confidence
@@ -103,6 +123,7 @@ class Technology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     description: str
     node_nm: float
     voltage_v: float | None = None
+    scaled: str | None = None
     accumulate: WidthCurve
     gated_accumulate: Entry
     zero_check: Entry
@@ -111,6 +132,10 @@ class Technology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     accumulator_write: Entry
     sram_access: SizeCurve
     dram: Entry
+    sram_leakage: Leakage
+    register_leakage: Leakage
+    lane_leakage: Leakage
+    device_leakage: Leakage
     multiply: ProductCurve | None = None
     float_multiply: Entry | None = None
     float_accumulate: Entry | None = None
@@ -122,7 +147,7 @@ class Technology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return {name: entry for name, entry in found.items() if entry is not None}
 
 
-AnyEntry = Entry | WidthCurve | SizeCurve | ProductCurve
+AnyEntry = Entry | Leakage | WidthCurve | SizeCurve | ProductCurve
 
 ENTRIES = {
     "accumulate": "anchors of bits and pj",
@@ -133,7 +158,15 @@ ENTRIES = {
     "accumulator_write": "pj",
     "sram_access": "anchors of bytes and pj",
     "dram": "pj",
+    "sram_leakage": "uw",
+    "register_leakage": "uw",
+    "lane_leakage": "uw",
+    "device_leakage": "uw",
 }
+SCALED = tuple(name for name, energy in ENTRIES.items() if energy != "uw" and name != "dram")
+
+OTHER_NAMES = {"28nm": "28nm-fpga"}  # of shipped tables
+IN_MEMORY = ("32nm-imc",)  # tables of hwsim/in_memory.py
 
 OPTIONAL_ENTRIES = {
     "multiply": "anchors of bits and pj",
@@ -154,23 +187,72 @@ def shipped_tables() -> dict[str, Path]:
 
 def load_technology(name_or_path: str) -> Technology:
     """A shipped table by name, or the user's TOML file by path."""
-    shipped = shipped_tables()
-    path = shipped.get(name_or_path, Path(name_or_path))
-    choices = ", ".join(shipped)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        hint = f"give one of: {choices}; or the path of a TOML file"
-        raise BadInputError(name_or_path, f"cannot be read as a technology table ({error.strerror})", hint) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadInputError(str(path), f"is not TOML: {error}", f"compare it with a shipped table: {choices}") from None
+    path, table = _read(name_or_path)
     for entry, found, hint in _violations(table):
+        raise BadInputError(f"{path}: {entry}", found, hint)
+    table = _with_scaled_entries(path, table)
+    for entry, found, hint in _entries_violations(table):
         raise BadInputError(f"{path}: {entry}", found, hint)
     try:
         return msgspec.convert(table, Technology)
     except msgspec.ValidationError as error:
-        hint = f"compare it with a shipped table: {choices}"
-        raise BadInputError(str(path), f"is not a technology table: {error}", hint) from None
+        raise BadInputError(str(path), f"is not a technology table: {error}", _compare()) from None
+
+
+def _read(name_or_path: str) -> tuple[Path, dict[str, Any]]:
+    shipped = shipped_tables()
+    if name_or_path in IN_MEMORY:
+        raise BadInputError(
+            name_or_path, "prices crossbars, not this machine's events", f"use --in-memory {name_or_path}"
+        )
+    path = shipped.get(OTHER_NAMES.get(name_or_path, name_or_path), Path(name_or_path))
+    try:
+        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        hint = f"give one of: {', '.join(shipped)}; or the path of a TOML file"
+        raise BadInputError(name_or_path, f"cannot be read as a technology table ({error.strerror})", hint) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInputError(str(path), f"is not TOML: {error}", _compare()) from None
+
+
+def _compare() -> str:
+    return f"compare it with a shipped table: {', '.join(shipped_tables())}"
+
+
+def _with_scaled_entries(path: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """The table with the energies it does not give, from the one it names."""
+    if "scaled" not in table:
+        return table
+    name = table["scaled"]
+    _, given = _read(name)
+    if "scaled" in given:
+        raise BadInputError(f"{path}: scaled", f"{name} is itself scaled, from {given['scaled']}", "name the original")
+    base = load_technology(name)
+    for of, node_nm, voltage_v in ((name, base.node_nm, base.voltage_v), (path, table["node_nm"], table["voltage_v"])):
+        if voltage_v is None or not VOLTAGES[0] <= voltage_v <= VOLTAGES[1]:
+            found = f"found voltage_v = {voltage_v} of {of}"
+            raise BadInputError(f"{path}: scaled", found, f"the method holds from {VOLTAGES[0]} to {VOLTAGES[1]} V")
+        if not covers(node_nm):
+            found = f"found node_nm = {node_nm:g} of {of}"
+            raise BadInputError(f"{path}: scaled", found, "the method holds from 130 to 22 and from 20 to 7 nm")
+    assert base.voltage_v is not None
+    ratio = energy_ratio(base.node_nm, base.voltage_v, table["node_nm"], table["voltage_v"])
+    here, there = f"{base.node_nm:g} nm at {base.voltage_v:g} V", f"{table['node_nm']:g} nm at {table['voltage_v']:g} V"
+    how = f"× {ratio:.4f}, {here} to {there}"
+    scaled = (entry for entry in (*SCALED, *OPTIONAL_ENTRIES) if entry in base.entries and entry not in table)
+    computed = {entry: _times(base.entries[entry], ratio, how) for entry in scaled}
+    return table | computed
+
+
+def _times(entry: AnyEntry, ratio: float, how: str) -> dict[str, Any]:
+    """An entry's fields, its energies multiplied; an assumption stays one."""
+    fields: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(entry))
+    for energy in (fields, *fields.get("anchors", ())):
+        if "pj" in energy:
+            energy["pj"] *= ratio
+    fields["source"] += f"; {how} ({CITATION})"
+    fields["note"] = "; ".join(filter(None, (f"{entry.confidence} before it was scaled", entry.note)))
+    return fields | {"confidence": entry.confidence if entry.confidence == "assumption" else "scaled"}
 
 
 def require_ann_entries(technology: Technology) -> None:
@@ -182,7 +264,7 @@ def require_ann_entries(technology: Technology) -> None:
 
 
 def _violations(table: dict[str, Any]) -> Iterator[Violation]:
-    known = ("name", "description", "node_nm", "voltage_v", *FORMS)
+    known = ("name", "description", "node_nm", "voltage_v", "scaled", *FORMS)
     for name in table:
         if name not in known:
             yield name, "is no entry of a technology table", f"remove it, or use one of: {', '.join(known)}"
@@ -192,6 +274,13 @@ def _violations(table: dict[str, Any]) -> Iterator[Violation]:
     for name in ("node_nm", "voltage_v"):
         if name in table and not _is_positive(table[name]):
             yield name, f"found {table[name]!r}", "give a number above 0"
+    if "scaled" in table and not isinstance(table["scaled"], str):
+        yield "scaled", f"found {table['scaled']!r}", "name the table whose energies are scaled"
+    if "scaled" in table and "voltage_v" not in table:
+        yield "voltage_v", "is missing", "energies cannot be scaled to an unknown supply"
+
+
+def _entries_violations(table: dict[str, Any]) -> Iterator[Violation]:
     for name, energy in FORMS.items():
         if name not in table and name in OPTIONAL_ENTRIES:
             continue
@@ -213,6 +302,8 @@ def _entry_violations(name: str, entry: dict[str, Any]) -> Iterator[Violation]:
             yield f"{name}.{field}", "is missing", f"every entry has {', '.join(known[:-1])}"
     if "pj" in known and not _is_energy(entry["pj"]):
         yield f"{name}.pj", f"found {entry['pj']!r}", "give an energy in pJ, 0 or more"
+    if "uw" in known and not _is_energy(entry["uw"]):
+        yield f"{name}.uw", f"found {entry['uw']!r}", "give a power in µW, 0 or more"
     if "anchors" in known:
         yield from _anchor_violations(name, entry["anchors"])
 

@@ -65,7 +65,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                                the samples of the checkpoint: the column of the training log.
     accumulates_per_image      synaptic operations: dtss-sim's count `accumulates`, additions of a weight to a sum
                                because a bit was 1, in all products, the image's bit planes and attention included.
-    energy_pj_per_image        = compute + memory, from the technology table.
+    energy_pj_per_image        = compute + memory + leakage, from the technology table.
     integer_accuracy           share of the simulated images right, integer network; None without labels.
     """
 

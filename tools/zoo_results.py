@@ -16,7 +16,8 @@ PAGE = ROOT / "docs" / "results.md"
 BEGIN, END = "<!-- table: tools/zoo_results.py -->\n", "<!-- end of table -->\n"
 NETWORKS = {"digits": "digits (8×8)", "mnist-small": "MNIST", "cifar10-small": "CIFAR-10, JPEG"}
 HEADER = (
-    "network", "data", "float", "integer", "T_avg of T", "pruned", "activity", "SOPs", "compute", "memory", "latency",
+    "network", "data", "float", "integer", "T_avg of T", "pruned", "activity", "SOPs", "compute", "memory",
+    "leakage", "latency",
 )  # fmt: skip
 
 
@@ -49,6 +50,7 @@ def row(name: str, result: dict[str, Any]) -> tuple[str, ...]:
         f"{totals['counts']['accumulates'] / result['images'] / 1e6:.2f} M",
         f"{totals['compute_energy_pj_per_image'] / 1e6:.2f} µJ",
         f"{totals['memory_energy_pj_per_image'] / 1e6:.2f} µJ",
+        f"{totals['leakage_energy_pj_per_image'] / 1e6:.2f} µJ",
         f"{totals['latency_us_per_image'] / 1e3:.2f} ms",
     )
 

@@ -44,7 +44,7 @@ def product_energy(schedule: Schedule, product: Product, counts: Counts) -> NDAr
         + weight * array.columns * widths.weight * counts.weight_row_reads
         + _stationary_bit(schedule, product) * array.columns * counts.stationary_row_reads
         + weight * array.columns * parameter_bits(schedule.hardware, product) * counts.parameter_row_reads
-        + current * array.columns * widths.accumulator * currents
+        + current * array.columns * widths.membrane * currents
         + membrane * array.columns * widths.membrane * membranes
         + REGISTER_BIT * array.columns * widths.accumulator * accumulators
         + ADDED_BIT * widths.accumulator * counts.accumulates
@@ -58,5 +58,5 @@ def _stationary_bit(schedule: Schedule, product: Product) -> float:
         return 0.0
     memory, stationary = schedule.hardware.memory, schedule.node(product.inputs[1])
     if isinstance(stationary, Product):
-        return memory_bit(memory.current_bytes) * schedule.hardware.widths.accumulator
+        return memory_bit(memory.current_bytes) * schedule.hardware.widths.membrane
     return memory_bit(memory.spike_bytes) * stationary.value.planes

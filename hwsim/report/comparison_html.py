@@ -56,7 +56,7 @@ def comparison_section(result: Result, comparison: Comparison) -> Section:
 
 def _variant(index: int, variant: Variant, longest: float, comparison: Comparison) -> VariantRow:
     cost, this = variant.total, comparison.variant("this")
-    energies = (cost.compute_pj, cost.on_chip_memory_pj, cost.energy_pj.dram)
+    energies = (cost.compute_pj, cost.on_chip_memory_pj, cost.energy_pj.dram, cost.energy_pj.leakage)
     product = quantities.significant(variant.edp_pj_us / this.edp_pj_us) if this.edp_pj_us else ""
     return VariantRow(
         index=index,

@@ -23,6 +23,7 @@ class VariantJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     compute_energy_pj_per_image: float
     on_chip_memory_energy_pj_per_image: float
     dram_energy_pj_per_image: float
+    leakage_energy_pj_per_image: float
     edp_pj_us: float
     total: Cost
     layers: tuple[Cost, ...]
@@ -86,6 +87,7 @@ def comparison_json(result: Result, comparison: Comparison) -> ComparisonJson:
                 compute_energy_pj_per_image=variant.total.compute_pj,
                 on_chip_memory_energy_pj_per_image=variant.total.on_chip_memory_pj,
                 dram_energy_pj_per_image=variant.total.energy_pj.dram,
+                leakage_energy_pj_per_image=variant.total.energy_pj.leakage,
                 edp_pj_us=variant.edp_pj_us,
                 total=variant.total,
                 layers=variant.layers,

@@ -10,7 +10,7 @@ from dtss.hwsim.compare import REFERENCE, Comparison
 from dtss.hwsim.report import quantities, verdicts
 from dtss.hwsim.simulate import Result
 
-VARIANT_COLUMNS = ("form", "compute", "on chip", "DRAM", "energy", "latency", "cycles", "EDP")
+VARIANT_COLUMNS = ("form", "compute", "on chip", "DRAM", "leakage", "energy", "latency", "cycles", "EDP")
 LAYER_COLUMNS = ("layer", "this nJ", "int8 nJ", "times", "spikes", "even at", "steps", "verdict")
 
 
@@ -47,7 +47,13 @@ def _variants(comparison: Comparison) -> Table:
             variant.label,
             *(
                 quantities.energy(value)
-                for value in (cost.compute_pj, cost.on_chip_memory_pj, cost.energy_pj.dram, cost.total_pj)
+                for value in (
+                    cost.compute_pj,
+                    cost.on_chip_memory_pj,
+                    cost.energy_pj.dram,
+                    cost.energy_pj.leakage,
+                    cost.total_pj,
+                )
             ),
             quantities.duration(variant.latency_us),
             quantities.whole(cost.cycles),

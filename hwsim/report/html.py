@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from itertools import groupby
 from pathlib import Path
+from typing import assert_never
 
 import jinja2
 import msgspec
 
 from dtss.hwsim.compare import Comparison
-from dtss.hwsim.energy import COMPUTE_KINDS, EnergyByKind
+from dtss.hwsim.energy import COMPUTE_KINDS, LEAKAGE_KINDS, EnergyByKind
 from dtss.hwsim.report import quantities, summary
 from dtss.hwsim.report.comparison_html import comparison_section
 from dtss.hwsim.report.kinds import KIND_NAMES, Segment, segments
@@ -18,7 +19,7 @@ from dtss.hwsim.report.layers import MEANINGS, Layer, State, layers
 from dtss.hwsim.report.quantities import NO_BREAK
 from dtss.hwsim.report.roofline import roofline
 from dtss.hwsim.simulate import Result
-from dtss.hwsim.technology import AnyEntry, Entry, ProductCurve, WidthCurve
+from dtss.hwsim.technology import AnyEntry, Entry, Leakage, ProductCurve, SizeCurve, WidthCurve
 from dtss.hwsim.traffic import MemoryRow, memory_rows
 
 TEMPLATES = Path(__file__).parent / "template"
@@ -214,14 +215,14 @@ def _kinds(result: Result) -> tuple[Segment, ...]:
 
 
 def _energy_rows(rows: tuple[Layer, ...]) -> tuple[EnergyRow, ...]:
-    longest = max(row.compute_pj + row.memory_pj for row in rows)
-    whole = sum(row.compute_pj + row.memory_pj for row in rows)
+    longest = max(row.whole_pj for row in rows)
+    whole = sum(row.whole_pj for row in rows)
     return tuple(
         EnergyRow(
             number=number,
             layer=row,
-            energy_pj=row.compute_pj + row.memory_pj,
-            text=quantities.energy(row.compute_pj + row.memory_pj),
+            energy_pj=row.whole_pj,
+            text=quantities.energy(row.whole_pj),
             segments=segments(row.energy_pj, longest, whole),
         )
         for number, row in enumerate(rows, start=1)
@@ -231,13 +232,15 @@ def _energy_rows(rows: tuple[Layer, ...]) -> tuple[EnergyRow, ...]:
 def _energy_finding(result: Result, rows: tuple[Layer, ...]) -> str:
     kinds = _kinds(result)
     top_kind = max(kinds, key=lambda segment: segment.energy_pj)
-    top_layer = max(rows, key=lambda row: row.compute_pj + row.memory_pj)
+    top_layer = max(rows, key=lambda row: row.whole_pj)
     whole = sum(segment.energy_pj for segment in kinds)
     compute = sum(segment.energy_pj for segment in kinds if segment.kind in COMPUTE_KINDS)
+    leakage = sum(segment.energy_pj for segment in kinds if segment.kind in LEAKAGE_KINDS)
     return (
-        f"{quantities.percent(compute / whole, 2)} computes, the rest moves data. The largest part is "
+        f"{quantities.percent(compute / whole, 2)} computes, {quantities.percent(leakage / whole, 2)} leaks, "
+        f"the rest moves data. The largest part is "
         f"{top_kind.label}, {top_kind.share}; the largest layer is {top_layer.name}, "
-        f"{quantities.percent((top_layer.compute_pj + top_layer.memory_pj) / whole, 2)}."
+        f"{quantities.percent(top_layer.whole_pj / whole, 2)}."
     )
 
 
@@ -396,11 +399,17 @@ def _timeline_finding(rows: tuple[Layer, ...]) -> str:
 
 
 def _entry_value(entry: AnyEntry) -> str:
-    if isinstance(entry, Entry):
-        return f"{entry.pj:g}"
-    if isinstance(entry, WidthCurve | ProductCurve):
-        return "; ".join(f"{anchor.pj:g} at {anchor.bits} bits" for anchor in entry.anchors)
-    return "; ".join(f"{anchor.pj:g} at {_bytes(anchor.bytes)}" for anchor in entry.anchors)
+    match entry:
+        case Entry():
+            return f"{entry.pj:g} pJ"
+        case Leakage():
+            return f"{entry.uw:g} µW"
+        case WidthCurve() | ProductCurve():
+            return "; ".join(f"{anchor.pj:g} pJ at {anchor.bits} bits" for anchor in entry.anchors)
+        case SizeCurve():
+            return "; ".join(f"{anchor.pj:g} pJ at {_bytes(anchor.bytes)}" for anchor in entry.anchors)
+        case _:
+            assert_never(entry)
 
 
 def _bytes(size_bytes: int) -> str:

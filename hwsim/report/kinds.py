@@ -22,6 +22,7 @@ KIND_NAMES = {
     "membrane_memory": "membrane memory",
     "current_memory": "current memory",
     "dram": "DRAM",
+    "leakage": "leakage",
 }
 
 

@@ -52,6 +52,11 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     energy_pj: dict[str, float]
     compute_pj: float
     memory_pj: float
+    leakage_pj: float
+
+    @property
+    def whole_pj(self) -> float:
+        return self.compute_pj + self.memory_pj + self.leakage_pj
 
 
 def layers(result: Result) -> tuple[Layer, ...]:
@@ -99,6 +104,7 @@ def _layer(result: Result, node: NodeResult, neuron: NodeResult | None) -> Layer
         },
         compute_pj=float(np.mean(np.sum([part.compute_pj for part in parts], axis=0))),
         memory_pj=float(np.mean(np.sum([part.memory_pj for part in parts], axis=0))),
+        leakage_pj=float(np.mean(np.sum([part.leakage_pj for part in parts], axis=0))),
     )
 
 

@@ -12,6 +12,7 @@ from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.dram import DramCounts
 from dtss.hwsim.compare import Comparison
 from dtss.hwsim.energy import EnergyByKind, EnergySums, mean_energy
+from dtss.hwsim.in_memory import InMemoryResult
 from dtss.hwsim.paper_accounting import PaperLayer
 from dtss.hwsim.report.comparison_json import ComparisonJson, comparison_json
 from dtss.hwsim.report.layers import State, firing_rate, states
@@ -101,6 +102,7 @@ class TotalsJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     energy_pj_spread: float
     compute_energy_pj_per_image: float
     memory_energy_pj_per_image: float
+    leakage_energy_pj_per_image: float
     energy_pj_per_image_by_kind: EnergySums
     array_busy: float
     lanes_busy: float
@@ -143,7 +145,11 @@ class HardwareJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One simulated batch. comparison: null without --compare.  paper_model: null without --model paper."""
+    """One simulated batch.
+
+    comparison: null without --compare.  paper_model: null without --model paper.  in_memory: the stored weights on
+    crossbars, an image; null without --in-memory.
+    """
 
     format: Literal["dtss-result/1"] = FORMAT
     network: str
@@ -158,6 +164,7 @@ class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     per_image: PerImageJson
     comparison: ComparisonJson | None
     paper_model: PaperModelJson | None
+    in_memory: InMemoryResult | None
 
 
 def encode(
@@ -201,6 +208,7 @@ def result_json(
         per_image=PerImageJson(cycles=tuple(result.cycles.tolist()), energy_pj=tuple(result.energy_pj.tolist())),
         comparison=None if comparison is None else comparison_json(result, comparison),
         paper_model=None if paper_model is None else paper_model_json(paper_model),
+        in_memory=result.in_memory,
     )
 
 
@@ -215,6 +223,7 @@ def _totals(result: Result) -> TotalsJson:
         energy_pj_spread=spread(result.energy_pj),
         compute_energy_pj_per_image=float(result.compute_pj.mean()),
         memory_energy_pj_per_image=float(result.memory_pj.mean()),
+        leakage_energy_pj_per_image=float(result.leakage_pj.mean()),
         energy_pj_per_image_by_kind=EnergySums(
             **{kind: float(result.kind_pj(kind).mean()) for kind in EnergyByKind.__struct_fields__}
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dtss.hwsim.in_memory import InMemoryResult
 from dtss.hwsim.report import quantities
 from dtss.hwsim.simulate import Result
 
@@ -24,6 +25,7 @@ def facts(result: Result) -> tuple[tuple[str, str], ...]:
         ("time steps", _time_steps(result)),
         ("accuracy", _accuracy(result)),
         ("weights", _weights(result)),
+        *((("in memory", _in_memory(result.in_memory)),) if result.in_memory is not None else ()),
     )
 
 
@@ -36,7 +38,8 @@ def _energy(result: Result) -> str:
     spread = quantities.energy(quantities.spread(result.energy_pj))
     return (
         f"{quantities.energy(result.energy_pj.mean())} an image (± {spread}): "
-        f"compute {quantities.energy(result.compute_pj.mean())}, memory {quantities.energy(result.memory_pj.mean())}"
+        f"compute {quantities.energy(result.compute_pj.mean())}, memory {quantities.energy(result.memory_pj.mean())}, "
+        f"leakage {quantities.energy(result.leakage_pj.mean())}"
     )
 
 
@@ -85,3 +88,11 @@ def _weights(result: Result) -> str:
     if result.schedule.memory.weights_resident:
         return f"{bits} stay on chip; loading them once from DRAM takes {once}, charged to no image"
     return f"{bits} do not fit on chip; every image reads them from DRAM in blocks, {once}"
+
+
+def _in_memory(crossbars: InMemoryResult) -> str:
+    left_out = f"; without {', '.join(crossbars.left_out)}: no stored weights" if crossbars.left_out else ""
+    return (
+        f"{quantities.energy(crossbars.energy_pj)} in {quantities.whole(crossbars.pe_cycles)} PE-cycles an image, of "
+        f"{crossbars.table.description}{left_out}"
+    )

@@ -11,7 +11,8 @@ from dtss.hwsim.report import quantities, summary
 from dtss.hwsim.report.layers import MARKS, MEANINGS, Layer, layers, marks
 from dtss.hwsim.simulate import Result
 
-COLUMNS = ("layer", "group", "steps", "spikes", "cycles", "accumulates", "rate", "compute nJ", "memory nJ")
+ENERGIES = ("compute nJ", "memory nJ", "leakage nJ")
+COLUMNS = ("layer", "group", "steps", "spikes", "cycles", "accumulates", "rate", *ENERGIES)
 LEFT = COLUMNS[:4]
 NOT_IN_A_NARROW_TERMINAL = ("group", "rate")
 SHORTEST_NAME = 12
@@ -59,7 +60,8 @@ def cells(rows: tuple[Layer, ...]) -> list[tuple[str, ...]]:
     """The text of every column of every row."""
     compute = quantities.nanojoules([row.compute_pj for row in rows])
     memory = quantities.nanojoules([row.memory_pj for row in rows])
-    return [(*_cells(row), *energies) for row, *energies in zip(rows, compute, memory, strict=True)]
+    leakage = quantities.nanojoules([row.leakage_pj for row in rows])
+    return [(*_cells(row), *energies) for row, *energies in zip(rows, compute, memory, leakage, strict=True)]
 
 
 def _shortened(name: str, width: int) -> str:
@@ -89,6 +91,7 @@ def _footer(result: Result) -> tuple[str, ...]:
         "",
         *quantities.nanojoules([float(result.compute_pj.mean())]),
         *quantities.nanojoules([float(result.memory_pj.mean())]),
+        *quantities.nanojoules([float(result.leakage_pj.mean())]),
     )
 
 

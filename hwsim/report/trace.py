@@ -66,7 +66,7 @@ def _details(node: NodeResult, image: int) -> dict[str, object]:
     return {
         "kind": node.kind,
         "waits for DRAM": int(node.dram.stall_cycles[image]),
-        "energy pJ": float(node.compute_pj[image] + node.memory_pj[image]),
+        "energy pJ": float((node.compute_pj + node.memory_pj + node.leakage_pj)[image]),
         **{name.replace("_", " "): count for name, count in counts.items() if count and name != "cycles"},
     }
 

@@ -98,6 +98,25 @@ def test_an_unknown_table(small_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err.startswith("dtss-sim: error: 7nm: cannot be read as a technology table")
 
 
+def test_crossbars_stand_beside_the_result(small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(small_path), "--in-memory", "32nm-imc"]) == 0
+    table = " ".join(capsys.readouterr().out.replace("\N{NO-BREAK SPACE}", " ").split())
+    assert "in memory 7.16 nJ in 10 PE-cycles an image, of 32 nm RRAM crossbars of 64 × 64, SpikeSim" in table
+    assert main([str(small_path), "--in-memory", "32nm-imc", "--json", "-"]) == 0
+    crossbars = json.loads(capsys.readouterr().out)["in_memory"]
+    assert [(product["name"], product["pe_cycles"]) for product in crossbars["products"]] == [
+        ("hidden", 8),
+        ("head", 2),
+    ]
+    assert main([str(small_path), "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["in_memory"] is None
+
+
+def test_crossbars_are_no_table_of_the_machine(small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(small_path), "--tech", "32nm-imc"]) == 3
+    assert "use --in-memory 32nm-imc" in capsys.readouterr().err
+
+
 def test_a_folder_that_cannot_be_written(small_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(small_path), "--html", str(tmp_path / "none" / "report.html")]) == 3
     out, err = capsys.readouterr()

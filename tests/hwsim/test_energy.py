@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from dtss.compiler.schedule.buffers import row_bits
 from dtss.compiler.schedule.format import AttentionProduct, Schedule
 from dtss.compiler.schedule.io import LoadedSchedule
-from dtss.hwsim.energy import COMPUTE_KINDS, MEMORY_KINDS, EnergyByKind, access_energies
+from dtss.hwsim.energy import COMPUTE_KINDS, LEAKAGE_KINDS, MEMORY_KINDS, EnergyByKind, access_energies
 from dtss.hwsim.images import Samples, load_samples
 from dtss.hwsim.simulate import NodeResult, Result, simulate
 from dtss.hwsim.technology import Technology, load_technology
@@ -47,6 +48,12 @@ def test_a_linear_layer_by_hand(small: LoadedSchedule) -> None:
     assert energy.spike_memory[0] == pytest.approx(2 * 16 * sram_32k)
     assert energy.accumulator_file[0] == pytest.approx((6 + 2 + 6) * 16 * 24 * 0.0097)
     assert (energy.membrane_memory[0], energy.current_memory[0], energy.dram[0]) == (0, 0, 0)
+    assert energy.leakage[0] == pytest.approx(counts.cycles[0] * leakage_by_hand() / 200)
+
+
+def leakage_by_hand() -> float:
+    """µW of 128 + 3 · 32 + 4 KiB, two banks of 16 × 16 weights of 8 bits, 32 × 16 sums of 24 bits."""
+    return 228 * 12.0 + (2 * 2048 + 32 * 16 * 24) * 0.0791 + 2048 * 0.1008
 
 
 def test_dram_carries_images_and_logits(small: LoadedSchedule) -> None:
@@ -60,10 +67,36 @@ def test_dram_carries_images_and_logits(small: LoadedSchedule) -> None:
 def test_weights_that_do_not_fit_are_read_for_every_image(small: LoadedSchedule) -> None:
     memory = msgspec.structs.replace(small.schedule.memory, weights_resident=False)
     streaming = LoadedSchedule(msgspec.structs.replace(small.schedule, memory=memory), small.tensors)
-    more = run_small(streaming).energy_pj - run_small(small).energy_pj
+    streamed, resident = run_small(streaming), run_small(small)
+    more = streamed.energy_pj - streamed.leakage_pj - (resident.energy_pj - resident.leakage_pj)
     rows = (3 + 6) + (2 + 3)  # of the two layers, with their parameters: each is written as it arrives
     written = rows * 16 * 8 * TABLE.sram_access.at(128 << 10) / 64
     assert more == pytest.approx((256 + 128) * TABLE.dram.pj + written)
+
+
+def test_leakage_lasts_as_long_as_the_image(small: LoadedSchedule) -> None:
+    """Waiting for DRAM included, and at the machine's clock."""
+    result = run_small(small)
+    assert result.memory_stall_cycles[0] > 0
+    assert result.leakage_pj == pytest.approx(result.latency_us * leakage_by_hand())
+    hardware = msgspec.structs.replace(small.schedule.hardware, frequency_mhz=400.0)
+    faster = LoadedSchedule(msgspec.structs.replace(small.schedule, hardware=hardware), small.tensors)
+    assert run_small(faster).leakage_pj == pytest.approx(result.leakage_pj / 2)
+
+
+def test_an_fpga_leaks_as_a_whole(small: LoadedSchedule) -> None:
+    result = run_small(small, load_technology("28nm-fpga"))
+    assert result.leakage_pj == pytest.approx(result.latency_us * 160_000)
+
+
+def test_currents_are_stored_in_the_width_that_is_proved_for_them(small: LoadedSchedule) -> None:
+    """As many bits as their rows have in the memory plan."""
+    widths = msgspec.structs.replace(small.schedule.hardware.widths, accumulator=24, membrane=30)
+    hardware = msgspec.structs.replace(small.schedule.hardware, widths=widths)
+    schedule = msgspec.structs.replace(small.schedule, hardware=hardware)
+    costs, bit = access_energies(schedule, TABLE), TABLE.sram_access.at(32 << 10) / 64
+    assert costs.current_row == pytest.approx(row_bits(schedule, "current") * bit)
+    assert costs.current_row == pytest.approx(16 * 30 * bit)
 
 
 def test_a_larger_memory_costs_more_an_access(small: LoadedSchedule) -> None:
@@ -73,9 +106,9 @@ def test_a_larger_memory_costs_more_an_access(small: LoadedSchedule) -> None:
     larger = msgspec.structs.replace(schedule, hardware=hardware)
     costs, more = access_energies(schedule, TABLE), access_energies(larger, TABLE)
     assert more.spike_word > costs.spike_word
-    assert msgspec.structs.replace(more, spike_word=0, spike_row=0, spike_flag=0) == msgspec.structs.replace(
-        costs, spike_word=0, spike_row=0, spike_flag=0
-    )
+    assert more.leakage_cycle > costs.leakage_cycle
+    changed = {"spike_word": 0.0, "spike_row": 0.0, "spike_flag": 0.0, "leakage_cycle": 0.0}
+    assert msgspec.structs.replace(more, **changed) == msgspec.structs.replace(costs, **changed)
 
 
 def test_the_small_network_has_the_same_counts_under_every_table(small: LoadedSchedule) -> None:
@@ -86,10 +119,10 @@ def test_the_small_network_has_the_same_counts_under_every_table(small: LoadedSc
 
 def assert_energy_adds_up(result: Result) -> None:
     by_kind = sum(result.kind_pj(kind) for kind in EnergyByKind.__struct_fields__)
-    by_node = sum(node.compute_pj + node.memory_pj for node in result.nodes)
+    by_node = sum(node.compute_pj + node.memory_pj + node.leakage_pj for node in result.nodes)
     assert result.energy_pj == pytest.approx(by_kind, rel=1e-12)
     assert result.energy_pj == pytest.approx(by_node, rel=1e-12)
-    assert set(COMPUTE_KINDS) | set(MEMORY_KINDS) == set(EnergyByKind.__struct_fields__)
+    assert sorted((*COMPUTE_KINDS, *MEMORY_KINDS, *LEAKAGE_KINDS)) == sorted(EnergyByKind.__struct_fields__)
     assert result.cycles == pytest.approx(sum(node.counts.cycles + node.dram.stall_cycles for node in result.nodes))
 
 
@@ -119,7 +152,7 @@ def test_every_access_is_charged(case: Case) -> None:
         words = counts.spike_word_reads + counts.spike_word_writes
         moved = words * array.rows + counts.words_offered + counts.spike_row_writes * array.columns
         currents = counts.current_row_reads + counts.current_row_writes
-        moved += currents * array.columns * widths.accumulator
+        moved += currents * array.columns * widths.membrane
         energy = part.energy_pj.spike_memory + part.energy_pj.image_memory + part.energy_pj.current_memory
         assert energy - moved == pytest.approx(stationary_bits(schedule, part), abs=1e-6)
         membranes = counts.membrane_row_reads + counts.membrane_row_writes
@@ -134,7 +167,7 @@ def stationary_bits(schedule: Schedule, part: NodeResult) -> np.ndarray:
     if not isinstance(part.node, AttentionProduct):
         return np.zeros(len(part.counts.cycles))
     array, source = schedule.hardware.array, schedule.node(part.node.inputs[1])
-    width = schedule.hardware.widths.accumulator if isinstance(source, AttentionProduct) else source.value.planes
+    width = schedule.hardware.widths.membrane if isinstance(source, AttentionProduct) else source.value.planes
     return part.counts.stationary_row_reads * array.columns * width
 
 

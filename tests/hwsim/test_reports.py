@@ -27,12 +27,12 @@ TABLE = load_technology("45nm")
 SMALL_TABLE = """\
 small on bench-16x16 (16 × 16 array, 200 MHz), 45nm energies, 2 images (stored)
 
-layer     group  steps  spikes  cycles  accumulates     rate  compute nJ  memory nJ
-image     mlp    ▮=                 22                           < 0.001      3.914
-hidden    mlp    ▮·     ▮0          12           15  12.50 %       0.002      0.741
-sum              ▮0                  2                           < 0.001      0.020
-head             ▮▯                  7            2              < 0.001      8.438
-an image                            42           17                0.003      13.11
+layer     group  steps  spikes  cycles  accumulates     rate  compute nJ  memory nJ  leakage nJ
+image     mlp    ▮=                 22                           < 0.001      3.914       0.466
+hidden    mlp    ▮·     ▮0          12           15  12.50 %       0.002      0.741       0.244
+sum              ▮0                  2                           < 0.001      0.020       0.042
+head             ▮▯                  7            2              < 0.001      8.438       0.148
+an image                            42           17                0.003      13.11       0.901
 ▮ computed   ▯ bias only: the input is zero   = reused: the same as before   0 known to be zero   · not needed
 """
 
@@ -75,7 +75,9 @@ def test_a_product_and_its_neurons_are_one_layer(digits: LoadedSchedule) -> None
     rows = layers(result)
     assert len({row.name for row in rows} | {row.neuron for row in rows if row.neuron}) == len(result.nodes)
     assert sum(row.cycles for row in rows) == pytest.approx(result.cycles.mean())
-    assert sum(row.compute_pj + row.memory_pj for row in rows) == pytest.approx(result.energy_pj.mean())
+    assert sum(row.compute_pj + row.memory_pj + row.leakage_pj for row in rows) == pytest.approx(
+        result.energy_pj.mean()
+    )
     for row in rows:
         parts = row.stream_cycles + row.load_stall_cycles + row.walk_cycles + row.elementwise_cycles
         parts += row.memory_stall_cycles

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dtss.compiler.schedule.errors import BadInputError
+from dtss.hwsim.scaling import energy_ratio
 from dtss.hwsim.technology import (
     ENTRIES,
     OPTIONAL_ENTRIES,
@@ -41,6 +42,10 @@ def test_dtss_constants_hold_at_every_width() -> None:
     table = load_technology("28nm")
     assert [table.accumulate.at(width) for width in (8, 24, 48)] == [1.8, 1.8, 1.8]
     assert (table.zero_check.pj, table.zero_check.confidence) == (0.05, "published")
+
+
+def test_28nm_is_the_table_of_the_dtss_paper() -> None:
+    assert load_technology("28nm") == load_technology("28nm-fpga")
 
 
 def test_dtss_paper_publishes_no_memory_energy() -> None:
@@ -97,6 +102,91 @@ def test_every_entry_says_where_it_comes_from(name: str) -> None:
         assert entry.note or entry.confidence == "published"
 
 
+def test_the_asic_table_is_45nm_scaled_with_its_own_dram_and_leakage() -> None:
+    table, base = load_technology("28nm-asic"), load_technology("45nm")
+    ratio = energy_ratio(45, 0.9, 28, 0.9)
+    assert 0.5 < ratio < 0.6
+    assert table.accumulate.at(24) == pytest.approx(ratio * 0.075)
+    assert table.sram_access.at(1 << 20) == pytest.approx(ratio * 100)
+    assert table.zero_check.pj == pytest.approx(ratio * base.zero_check.pj)
+    assert table.accumulate.confidence == "scaled"
+    assert table.zero_check.confidence == base.zero_check.confidence == "assumption"
+    assert table.accumulate.source.endswith(
+        f"× {ratio:.4f}, 45 nm at 0.9 V to 28 nm at 0.9 V (Stillmaker & Baas 2017, table 5)"
+    )
+    assert table.accumulate.note.startswith("derived before it was scaled")
+    assert (table.dram.pj, table.dram.confidence) == (12.45, "published")
+
+
+SCALED = """name = "mine"
+description = "a user's"
+node_nm = 65
+voltage_v = 1.1
+scaled = "45nm"
+[accumulate]
+anchors = [{ bits = 24, pj = 0.5 }]
+per = "addition"
+source = "measured"
+confidence = "published"
+"""
+OFF_CHIP_AND_LEAKAGE = "".join(
+    f'[{name}]\n{energy} = 1.0\nper = "bit"\nsource = "measured"\nconfidence = "published"\n'
+    for name, energy in ENTRIES.items()
+    if energy == "uw" or name == "dram"
+)
+
+
+def test_a_users_table_scales_what_it_does_not_give(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SCALED + OFF_CHIP_AND_LEAKAGE, encoding="utf-8")
+    table = load_technology(str(path))
+    assert table.accumulate.at(24) == 0.5
+    assert table.sram_access.at(8192) == pytest.approx(10 * energy_ratio(45, 0.9, 65, 1.1))
+
+
+SCALED_WRONGLY = {
+    "no supply": ("voltage_v = 1.1\n", "", "voltage_v: is missing; energies cannot be scaled to an unknown supply"),
+    "near threshold": (
+        "voltage_v = 1.1", "voltage_v = 0.5",
+        "scaled: found voltage_v = 0.5 of {path}; the method holds from 0.7 to 1.3 V",
+    ),
+    "between the families": (
+        "node_nm = 65", "node_nm = 21",
+        "scaled: found node_nm = 21 of {path}; the method holds from 130 to 22 and from 20 to 7 nm",
+    ),
+    "scaled twice": (
+        'scaled = "45nm"', 'scaled = "28nm-asic"',
+        "scaled: 28nm-asic is itself scaled, from 45nm; name the original",
+    ),
+    "base without a supply": (
+        'scaled = "45nm"', 'scaled = "28nm"',
+        "scaled: found voltage_v = None of 28nm; the method holds from 0.7 to 1.3 V",
+    ),
+    "a number": ('scaled = "45nm"', "scaled = 45", "scaled: found 45; name the table whose energies are scaled"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SCALED_WRONGLY)
+def test_a_table_that_cannot_be_scaled_is_told_why(case: str, tmp_path: Path) -> None:
+    old, new, message = SCALED_WRONGLY[case]
+    text = SCALED + OFF_CHIP_AND_LEAKAGE
+    assert old in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(BadInputError) as error:
+        load_technology(str(path))
+    assert str(error.value).startswith(f"{path}: {message.format(path=path)}")
+
+
+@pytest.mark.parametrize("name", [name for name, energy in ENTRIES.items() if energy == "uw" or name == "dram"])
+def test_what_does_not_scale_is_asked_for(name: str, tmp_path: Path) -> None:
+    kept = OFF_CHIP_AND_LEAKAGE.replace(f"[{name}]\n", "[removed]\n").split("[")
+    path = tmp_path / "mine.toml"
+    path.write_text(SCALED + "[".join(part for part in kept if not part.startswith("removed")), encoding="utf-8")
+    with pytest.raises(BadInputError, match=f"{name}: is missing; add a table"):
+        load_technology(str(path))
+
+
 def edited(folder: Path, old: str, new: str) -> Path:
     text = shipped_tables()["45nm"].read_text(encoding="utf-8")
     assert old in text
@@ -122,8 +212,9 @@ WRONG_TABLES = {
     "unknown entry": (
         "[zero_check]", "[divide]\npj = 1.0\n[zero_check]",
         ("divide: is no entry of a technology table; remove it, or use one of: name, description, node_nm, "
-        "voltage_v, accumulate, gated_accumulate, zero_check, lif_update, accumulator_read, accumulator_write, "
-        "sram_access, dram, multiply, float_multiply, float_accumulate"),
+        "voltage_v, scaled, accumulate, gated_accumulate, zero_check, lif_update, accumulator_read, accumulator_write, "
+        "sram_access, dram, sram_leakage, register_leakage, lane_leakage, device_leakage, multiply, float_multiply, "
+        "float_accumulate"),
     ),
     "node": ("node_nm = 45", "node_nm = -45", "node_nm: found -45; give a number above 0"),
     "no anchors": (
@@ -146,10 +237,19 @@ WRONG_TABLES = {
         "{ bits = 32, pj = 3.1 }", "{ bits = 32, pj = 0.0 }",
         "multiply.anchors[1].pj: found 0.0; give an energy in pJ, above 0",
     ),
+    "leakage as text": (
+        "[device_leakage]\nuw = 0.0", "[device_leakage]\nuw = '0'",
+        "device_leakage.uw: found '0'; give a power in µW, 0 or more",
+    ),
+    "leakage in pJ": (
+        "[device_leakage]\nuw = 0.0", "[device_leakage]\npj = 0.0",
+        ("device_leakage.pj: is no field of this entry; remove it, or use one of: "
+        "uw, per, source, confidence, note"),
+    ),
     "confidence": (
         'confidence = "derived"', 'confidence = "sure"',
         ("is not a technology table: Invalid enum value 'sure' - at `$.accumulate.confidence`; "
-        "compare it with a shipped table: 28nm, 45nm"),
+        "compare it with a shipped table: 28nm-asic, 28nm-fpga, 45nm"),
     ),
 }  # fmt: skip
 
@@ -179,7 +279,8 @@ def test_a_missing_entry_is_named(name: str, tmp_path: Path) -> None:
 def test_an_entry_that_is_only_a_number(tmp_path: Path) -> None:
     text = shipped_tables()["45nm"].read_text(encoding="utf-8")
     path = tmp_path / "mine.toml"
-    path.write_text("dram = 1.0\n" + text.partition("[dram]")[0], encoding="utf-8")
+    before, _, rest = text.partition("[dram]\n")
+    path.write_text(f"dram = 1.0\n{before}[{rest.partition('[')[2]}", encoding="utf-8")
     with pytest.raises(BadInputError) as error:
         load_technology(str(path))
     assert str(error.value) == f"{path}: dram: found 1.0; make it a table [dram] with pj, per, source and confidence"
@@ -190,7 +291,7 @@ def test_a_table_that_is_not_there() -> None:
         load_technology("7nm")
     assert str(error.value) == (
         "7nm: cannot be read as a technology table (No such file or directory); "
-        "give one of: 28nm, 45nm; or the path of a TOML file"
+        "give one of: 28nm-asic, 28nm-fpga, 45nm; or the path of a TOML file"
     )
 
 

@@ -133,7 +133,9 @@ def test_every_number_is_the_checkpoints_or_the_simulators(whole: Path) -> None:
             "compute_energy_pj_per_image": totals["compute_energy_pj_per_image"],
             "memory_energy_pj_per_image": totals["memory_energy_pj_per_image"],
             "energy_pj_per_image": pytest.approx(
-                measured["compute_energy_pj_per_image"] + measured["memory_energy_pj_per_image"]
+                measured["compute_energy_pj_per_image"]
+                + measured["memory_energy_pj_per_image"]
+                + totals["leakage_energy_pj_per_image"]
             ),
             "cycles_per_image": sum(result["per_image"]["cycles"]) / 12,
             "integer_accuracy": result["accuracy"]["integer_top1"],
