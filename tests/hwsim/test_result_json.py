@@ -54,7 +54,7 @@ def test_a_compared_result_obeys_the_schema(digits: LoadedSchedule, result: Resu
     comparison = compared["comparison"]
     for variant in comparison["variants"]:
         assert len(variant["layers"]) == len(comparison["layers"])
-        parts = [variant[f"{kind}_energy_pj_per_image"] for kind in ("compute", "on_chip_memory", "dram")]
+        parts = [variant[f"{kind}_energy_pj_per_image"] for kind in ("compute", "on_chip_memory", "dram", "leakage")]
         assert sum(parts) == pytest.approx(variant["energy_pj_per_image"], rel=1e-12)
     assert comparison["variants"][0]["energy_pj_per_image"] == pytest.approx(compared["totals"]["energy_pj_per_image"])
 
