@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dtss.hwsim.compare import Comparison
     from dtss.hwsim.paper_accounting import PaperLayer
+    from dtss.hwsim.savings import Saving
     from dtss.hwsim.simulate import Progress, Result
 
 
@@ -27,6 +28,7 @@ class Beside:
 
     comparison: Comparison | None
     paper_model: tuple[PaperLayer, ...] | None
+    savings: tuple[Saving, ...] | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
         help=".npy or .npz: uint8 pixels [B,H,W,C] or float network inputs [B,C,H,W]; default: those in the schedule",
     )  # fmt: skip
     parser.add_argument("--limit", type=positive, metavar="N", help="simulate the first N images only")
+    parser.add_argument(
+        "--savings", action="store_true", help="simulate it with every time step run, too, and say what pruning saves"
+    )
     parser.add_argument(
         "--compare", action="store_true",
         help="set it beside itself without masks and beside ANNs on the same machine, and say where they break even",
@@ -157,20 +162,23 @@ def _run(options: argparse.Namespace) -> int:
 
 def _beside(options: argparse.Namespace, result: Result, progress: Progress) -> Beside:
     """What --compare and --model ask for; with --plain its run on the same images."""
-    if not options.compare and options.model == "machine":
-        return Beside(comparison=None, paper_model=None)
+    if not options.compare and not options.savings and options.model == "machine":
+        return Beside(comparison=None, paper_model=None, savings=None)
     from dtss.compiler.schedule.io import load
     from dtss.hwsim.api import run
     from dtss.hwsim.compare import compare
     from dtss.hwsim.paper_accounting import paper_layers
+    from dtss.hwsim.savings import savings
 
-    tensors = load(options.schedule).tensors
+    loaded = load(options.schedule)
+    tensors = loaded.tensors
     plain = None
     if options.compare and options.plain is not None:
         plain = run(options.plain, images=options.images, tech=options.tech, limit=options.limit, progress=progress)
     return Beside(
         comparison=compare(result, tensors, plain, options.ann_zeros) if options.compare else None,
         paper_model=paper_layers(result, tensors) if options.model == "paper" else None,
+        savings=savings(loaded, result, progress) if options.savings else None,
     )
 
 
@@ -182,7 +190,7 @@ def _write(options: argparse.Namespace, result: Result, beside: Beside) -> None:
     if options.json == "-":
         from dtss.hwsim.report.result_json import encode
 
-        sys.stdout.write(encode(result, beside.comparison, beside.paper_model).decode())
+        sys.stdout.write(encode(result, beside.comparison, beside.paper_model, beside.savings).decode())
     elif not options.quiet:
         _print_table(result, beside)
 
@@ -191,11 +199,11 @@ def _files(options: argparse.Namespace, result: Result, beside: Beside) -> Itera
     if options.json not in (None, "-"):
         from dtss.hwsim.report.result_json import encode
 
-        yield Path(options.json), encode(result, beside.comparison, beside.paper_model)
+        yield Path(options.json), encode(result, beside.comparison, beside.paper_model, beside.savings)
     if options.html is not None:
         from dtss.hwsim.report.html import page
 
-        yield options.html, page(result, beside.comparison)
+        yield options.html, page(result, beside.comparison, beside.savings)
     if options.csv is not None:
         from dtss.hwsim.report.table_csv import encode_csv
 
@@ -215,6 +223,10 @@ def _print_table(result: Result, beside: Beside) -> None:
 
     console = _console()
     print_result(result, console)
+    if beside.savings is not None:
+        from dtss.hwsim.report.savings_text import print_savings
+
+        print_savings(beside.savings, console)
     if beside.paper_model is not None:
         from dtss.hwsim.report.paper_model import print_paper_model
 

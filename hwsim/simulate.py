@@ -155,6 +155,16 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self.cycles / self.schedule.hardware.frequency_mhz
 
     @cached_property
+    def edp_pj_us(self) -> Picojoules:
+        """[B]: energy · latency; its mean is that of the products, not the product of the means."""
+        return self.energy_pj * self.latency_us
+
+    @cached_property
+    def images_per_second(self) -> float:
+        """One image after the other, nothing overlapped."""
+        return 1e6 / max(float(self.latency_us.mean()), 1e-12)
+
+    @cached_property
     def array_busy(self) -> float:
         """Share of all cycles in which a word that is not all zero enters the array."""
         return float(self.sum_of("words_issued").sum() / max(1, self.cycles.sum()))

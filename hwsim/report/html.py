@@ -18,6 +18,8 @@ from dtss.hwsim.report.kinds import KIND_NAMES, Segment, segments
 from dtss.hwsim.report.layers import MEANINGS, Layer, State, layers
 from dtss.hwsim.report.quantities import NO_BREAK
 from dtss.hwsim.report.roofline import roofline
+from dtss.hwsim.report.savings_text import savings_rows
+from dtss.hwsim.savings import Saving
 from dtss.hwsim.simulate import Result
 from dtss.hwsim.technology import AnyEntry, Entry, Leakage, ProductCurve, SizeCurve, WidthCurve
 from dtss.hwsim.traffic import MemoryRow, memory_rows
@@ -107,7 +109,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     key: str
 
 
-def page(result: Result, comparison: Comparison | None = None) -> bytes:
+def page(result: Result, comparison: Comparison | None = None, savings: tuple[Saving, ...] | None = None) -> bytes:
     """The same result gives the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -143,6 +145,7 @@ def page(result: Result, comparison: Comparison | None = None) -> bytes:
         ticks=_ticks(_cycles(rows)),
         timeline_finding=_timeline_finding(rows),
         comparison=None if comparison is None else comparison_section(result, comparison),
+        savings=None if savings is None else savings_rows(savings),
         memories=_memories(result),
         memory_finding=_memory_finding(result),
         roofline=roofline(result),

@@ -18,6 +18,7 @@ from dtss.hwsim.report.comparison_json import ComparisonJson, comparison_json
 from dtss.hwsim.report.layers import State, firing_rate, states
 from dtss.hwsim.report.paper_model import PaperModelJson, paper_model_json
 from dtss.hwsim.report.quantities import spread
+from dtss.hwsim.savings import Saving
 from dtss.hwsim.simulate import NodeResult, Result
 from dtss.hwsim.technology import Technology
 
@@ -98,6 +99,8 @@ class TotalsJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     cycles_per_image: float
     cycles_spread: float
     latency_us_per_image: float
+    images_per_second: float
+    edp_pj_us_per_image: float
     energy_pj_per_image: float
     energy_pj_spread: float
     compute_energy_pj_per_image: float
@@ -137,6 +140,15 @@ class PerImageJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     energy_pj: tuple[float, ...]
 
 
+class SavingJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One quantity of an image with every step run, and as scheduled. share: of the former, what is saved."""
+
+    quantity: str
+    unpruned: float
+    pruned: float
+    share: float
+
+
 class HardwareJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: str
     frequency_mhz: float
@@ -148,7 +160,7 @@ class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One simulated batch.
 
     comparison: null without --compare.  paper_model: null without --model paper.  in_memory: the stored weights on
-    crossbars, an image; null without --in-memory.
+    crossbars, an image; null without --in-memory.  savings: null without --savings.
     """
 
     format: Literal["dtss-result/1"] = FORMAT
@@ -165,18 +177,25 @@ class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     comparison: ComparisonJson | None
     paper_model: PaperModelJson | None
     in_memory: InMemoryResult | None
+    savings: tuple[SavingJson, ...] | None
 
 
 def encode(
-    result: Result, comparison: Comparison | None = None, paper_model: tuple[PaperLayer, ...] | None = None
+    result: Result,
+    comparison: Comparison | None = None,
+    paper_model: tuple[PaperLayer, ...] | None = None,
+    savings: tuple[Saving, ...] | None = None,
 ) -> bytes:
     """The same result gives the same bytes."""
-    document = msgspec.json.encode(result_json(result, comparison, paper_model), order="sorted")
+    document = msgspec.json.encode(result_json(result, comparison, paper_model, savings), order="sorted")
     return msgspec.json.format(document, indent=2) + b"\n"
 
 
 def result_json(
-    result: Result, comparison: Comparison | None = None, paper_model: tuple[PaperLayer, ...] | None = None
+    result: Result,
+    comparison: Comparison | None = None,
+    paper_model: tuple[PaperLayer, ...] | None = None,
+    savings: tuple[Saving, ...] | None = None,
 ) -> ResultJson:
     schedule = result.schedule
     array = schedule.hardware.array
@@ -209,6 +228,7 @@ def result_json(
         comparison=None if comparison is None else comparison_json(result, comparison),
         paper_model=None if paper_model is None else paper_model_json(paper_model),
         in_memory=result.in_memory,
+        savings=None if savings is None else tuple(_saving(saving) for saving in savings),
     )
 
 
@@ -219,6 +239,8 @@ def _totals(result: Result) -> TotalsJson:
         cycles_per_image=float(result.cycles.mean()),
         cycles_spread=spread(result.cycles),
         latency_us_per_image=float(result.latency_us.mean()),
+        images_per_second=result.images_per_second,
+        edp_pj_us_per_image=float(result.edp_pj_us.mean()),
         energy_pj_per_image=float(result.energy_pj.mean()),
         energy_pj_spread=spread(result.energy_pj),
         compute_energy_pj_per_image=float(result.compute_pj.mean()),
@@ -250,6 +272,10 @@ def _layer(node: NodeResult, time_steps: int) -> LayerJson:
         firing_rate=firing_rate(node, time_steps),
         spikes_per_step=None if node.spikes is None else tuple(node.spikes.sum(axis=0).tolist()),
     )
+
+
+def _saving(saving: Saving) -> SavingJson:
+    return SavingJson(quantity=saving.quantity, unpruned=saving.unpruned, pruned=saving.pruned, share=saving.share)
 
 
 def schema() -> bytes:

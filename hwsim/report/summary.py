@@ -44,10 +44,12 @@ def _energy(result: Result) -> str:
 
 
 def _latency(result: Result) -> str:
+    waiting = quantities.percent(result.memory_stall_cycles.sum() / max(1, result.cycles.sum()))
     return (
         f"{quantities.duration(result.latency_us.mean())} an image: {quantities.whole(result.cycles.mean())} cycles "
         f"(± {quantities.whole(quantities.spread(result.cycles))}) at {result.schedule.hardware.frequency_mhz:g} MHz, "
-        f"{quantities.percent(result.memory_stall_cycles.sum() / max(1, result.cycles.sum()))} of them waiting for DRAM"
+        f"{waiting} of them waiting for DRAM; "
+        f"{quantities.significant(result.images_per_second)} images a second, one after the other"
     )
 
 

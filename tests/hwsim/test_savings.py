@@ -1,5 +1,8 @@
 """What pruning saves, against a schedule that the compiler made without pruning."""
 
+import json
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.hardware import load_hardware
 from dtss.compiler.schedule.io import LoadedSchedule
+from dtss.hwsim.cli import main
 from dtss.hwsim.images import Samples
 from dtss.hwsim.savings import savings, unpruned
 from dtss.hwsim.simulate import Result, simulate
@@ -83,3 +87,21 @@ def test_other_logits_are_refused(case: Case, step: int) -> None:
     other = msgspec.structs.replace(result, logits_per_step=result.logits_per_step + 1)
     with pytest.raises(BadInputError, match="its logits change when no step is pruned"):
         savings(loaded, other)
+
+
+def test_savings_are_in_every_report(small_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    json_file, html_file = tmp_path / "r.json", tmp_path / "r.html"
+    assert main([str(small_path), "--savings", "--json", str(json_file), "--html", str(html_file)]) == 0
+    rows = json.loads(json_file.read_text())["savings"]
+    assert [row["quantity"] for row in rows] == [
+        "time steps of operations", "neuron updates", "membrane rows read or written", "accumulates",
+        "weight rows read", "cycles", "energy pJ",
+    ]  # fmt: skip
+    assert all(row["share"] == pytest.approx(1 - row["pruned"] / row["unpruned"]) for row in rows if row["unpruned"])
+    printed, page = capsys.readouterr().out, html_file.read_text()
+    assert "What pruning saves, an image" in printed
+    for row in rows:
+        assert row["quantity"].removesuffix(" pJ") in printed
+        assert row["quantity"].removesuffix(" pJ") in page
+    assert main([str(small_path), "--json", str(json_file), "--quiet"]) == 0
+    assert json.loads(json_file.read_text())["savings"] is None
