@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,29 @@ from dtss.compiler.schedule.command import positive, run_command
 from dtss.compiler.schedule.errors import EXIT_OK
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dtss.hwsim.compare import Comparison
+    from dtss.hwsim.paper_accounting import PaperLayer
     from dtss.hwsim.simulate import Progress, Result
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside the result, where it was asked for."""
+
+    comparison: Comparison | None
+    paper_model: tuple[PaperLayer, ...] | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of dtss-sim."""
-    options = _parser().parse_args(arguments)
-    return run_command("dtss-sim", lambda: _run(options), options.debug)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.schedule is None and not options.paper:
+        parser.error("the following arguments are required: SCHEDULE")
+    run = _run_paper if options.paper else _run
+    return run_command("dtss-sim", lambda: run(options), options.debug)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -29,7 +46,17 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 done, 2 wrong usage, 3 bad input file or no place to write, "
         "4 too little memory, 70 bug in this tool",
     )
-    parser.add_argument("schedule", type=Path, metavar="SCHEDULE", help="schedule.json, written by dtss-compile")
+    parser.add_argument(
+        "schedule", type=Path, nargs="?", metavar="SCHEDULE", help="schedule.json, written by dtss-compile"
+    )
+    parser.add_argument(
+        "--paper", action="store_true",
+        help="instead of simulating: published figures beside what their own accounting gives, cell by cell",
+    )  # fmt: skip
+    parser.add_argument(
+        "--model", choices=("machine", "paper"), default="machine",
+        help="paper: also the energy as the DTSS paper counts it, beside the machine's own",
+    )  # fmt: skip
     parser.add_argument(
         "--tech",
         default="45nm",
@@ -45,6 +72,18 @@ def _parser() -> argparse.ArgumentParser:
         help=".npy or .npz: uint8 pixels [B,H,W,C] or float network inputs [B,C,H,W]; default: those in the schedule",
     )  # fmt: skip
     parser.add_argument("--limit", type=positive, metavar="N", help="simulate the first N images only")
+    parser.add_argument(
+        "--compare", action="store_true",
+        help="set it beside itself without masks and beside ANNs on the same machine, and say where they break even",
+    )  # fmt: skip
+    parser.add_argument(
+        "--plain", type=Path, metavar="SCHEDULE",
+        help="with --compare: the network without masks, compiled; default: this one, extended to all steps",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ann-zeros", type=_share, default=0.5, metavar="SHARE",
+        help="with --compare: zeros among the values of one int8 ANN, 0 to 1; default: 0.5",
+    )  # fmt: skip
     parser.add_argument("--json", metavar="FILE|-", help="write the result as JSON; - is standard output")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as one self-contained page")
     parser.add_argument(
@@ -59,6 +98,42 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _run_paper(options: argparse.Namespace) -> int:
+    """The checks against published figures; they need no schedule."""
+    from dtss.hwsim.paper import checks
+    from dtss.hwsim.report.paper_report import encode, print_checks
+
+    found = checks()
+    if options.json not in (None, "-"):
+        from dtss.compiler.schedule.io import write_together
+
+        write_together({Path(options.json): encode(found)})
+    if options.json == "-":
+        sys.stdout.write(encode(found).decode())
+    elif not options.quiet:
+        print_checks(found, _console())
+    return EXIT_OK
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    from dtss.hwsim.report.text import WIDTH_OF_A_FILE
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+
+
+def _share(text: str) -> float:
+    """A number from 0 to 1, as an argparse type."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return share
+
+
 def _run(options: argparse.Namespace) -> int:
     from dtss.hwsim.api import run
 
@@ -71,36 +146,56 @@ def _run(options: argparse.Namespace) -> int:
             limit=options.limit,
             progress=progress,
         )
+        beside = _beside(options, result, progress)
     samples = result.samples
     if samples.clipped_values:
         highest = result.schedule.preprocess.pixel_max
         _warn(f"{samples.source}: {samples.clipped_values} input values lie outside pixels 0 … {highest}; clipped")
-    _write(options, result)
+    _write(options, result, beside)
     return EXIT_OK
 
 
-def _write(options: argparse.Namespace, result: Result) -> None:
+def _beside(options: argparse.Namespace, result: Result, progress: Progress) -> Beside:
+    """What --compare and --model ask for; with --plain its run on the same images."""
+    if not options.compare and options.model == "machine":
+        return Beside(comparison=None, paper_model=None)
+    from dtss.compiler.schedule.io import load
+    from dtss.hwsim.api import run
+    from dtss.hwsim.compare import compare
+    from dtss.hwsim.paper_accounting import paper_layers
+
+    tensors = load(options.schedule).tensors
+    plain = None
+    if options.compare and options.plain is not None:
+        plain = run(options.plain, images=options.images, tech=options.tech, limit=options.limit, progress=progress)
+    return Beside(
+        comparison=compare(result, tensors, plain, options.ann_zeros) if options.compare else None,
+        paper_model=paper_layers(result, tensors) if options.model == "paper" else None,
+    )
+
+
+def _write(options: argparse.Namespace, result: Result, beside: Beside) -> None:
     """Every file first, then what goes to standard output."""
     from dtss.compiler.schedule.io import write_together
 
-    write_together(dict(_files(options, result)))
+    write_together(dict(_files(options, result, beside)))
     if options.json == "-":
         from dtss.hwsim.report.result_json import encode
 
-        sys.stdout.write(encode(result).decode())
+        sys.stdout.write(encode(result, beside.comparison, beside.paper_model).decode())
     elif not options.quiet:
-        _print_table(result)
+        _print_table(result, beside)
 
 
-def _files(options: argparse.Namespace, result: Result) -> Iterator[tuple[Path, bytes]]:
+def _files(options: argparse.Namespace, result: Result, beside: Beside) -> Iterator[tuple[Path, bytes]]:
     if options.json not in (None, "-"):
         from dtss.hwsim.report.result_json import encode
 
-        yield Path(options.json), encode(result)
+        yield Path(options.json), encode(result, beside.comparison, beside.paper_model)
     if options.html is not None:
         from dtss.hwsim.report.html import page
 
-        yield options.html, page(result)
+        yield options.html, page(result, beside.comparison)
     if options.csv is not None:
         from dtss.hwsim.report.table_csv import encode_csv
 
@@ -115,12 +210,19 @@ def _files(options: argparse.Namespace, result: Result) -> Iterator[tuple[Path, 
         yield options.outputs, outputs_npz(result)
 
 
-def _print_table(result: Result) -> None:
-    from rich.console import Console
+def _print_table(result: Result, beside: Beside) -> None:
+    from dtss.hwsim.report.text import print_result
 
-    from dtss.hwsim.report.text import WIDTH_OF_A_FILE, print_result
+    console = _console()
+    print_result(result, console)
+    if beside.paper_model is not None:
+        from dtss.hwsim.report.paper_model import print_paper_model
 
-    print_result(result, Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE))
+        print_paper_model(beside.paper_model, console)
+    if beside.comparison is not None:
+        from dtss.hwsim.report.comparison_text import print_comparison
+
+        print_comparison(result, beside.comparison, console)
 
 
 def _warn(message: str) -> None:

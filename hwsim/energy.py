@@ -77,6 +77,24 @@ LEAKAGE_KINDS = ("leakage",)
 MEMORY_KINDS = tuple(kind for kind in EnergyByKind.__struct_fields__ if kind not in (*COMPUTE_KINDS, *LEAKAGE_KINDS))
 
 
+class EnergySums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every field of `dtss.hwsim.energy.EnergyByKind`, in pJ, the mean over the images."""
+
+    accumulate: float
+    gated_accumulate: float
+    zero_check: float
+    lif_update: float
+    weight_memory: float
+    parameter_memory: float
+    spike_memory: float
+    image_memory: float
+    accumulator_file: float
+    membrane_memory: float
+    current_memory: float
+    dram: float
+    leakage: float
+
+
 class AccessEnergies(msgspec.Struct, frozen=True, kw_only=True):
     """What one event costs on one machine, in pJ."""
 
@@ -199,6 +217,13 @@ def configuration_energy_pj(schedule: Schedule, tensors: Tensors, technology: Te
 def total(energy: EnergyByKind, kinds: tuple[str, ...] = EnergyByKind.__struct_fields__) -> Picojoules:
     """Σ over kinds [B]."""
     return add_up([getattr(energy, kind) for kind in kinds])
+
+
+def mean_energy(parts: Sequence[EnergyByKind]) -> EnergySums:
+    """Of several nodes together, the mean over the images."""
+    return EnergySums(
+        **{kind: float(sum(getattr(part, kind).mean() for part in parts)) for kind in EnergyByKind.__struct_fields__}
+    )
 
 
 def add_up(parts: Sequence[Picojoules]) -> Picojoules:

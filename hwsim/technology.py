@@ -96,8 +96,28 @@ class SizeCurve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return math.exp(_on_lines(points, math.log(size_bytes)))
 
 
+class ProductCurve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """e(a, b) of multiplying a bits by b bits: log e on straight lines through (log w, log e), w = √(a·b).
+
+    One anchor alone grows with a·b, as the adders of an array multiplier do.
+    """
+
+    anchors: tuple[WidthAnchor, ...]
+    per: str
+    source: str
+    confidence: Confidence
+    note: str = ""
+
+    def at(self, one_bits: int, other_bits: int) -> float:
+        product = float(one_bits * other_bits)
+        if len(self.anchors) == 1:
+            return self.anchors[0].pj * product / self.anchors[0].bits ** 2
+        points = [(math.log(anchor.bits), math.log(anchor.pj)) for anchor in self.anchors]
+        return math.exp(_on_lines(points, math.log(product) / 2))
+
+
 class Technology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One technology table."""
+    """One technology table. What only an ordinary network does is optional: `--compare` asks for it."""
 
     name: str
     description: str
@@ -116,14 +136,18 @@ class Technology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     register_leakage: Leakage
     lane_leakage: Leakage
     device_leakage: Leakage
+    multiply: ProductCurve | None = None
+    float_multiply: Entry | None = None
+    float_accumulate: Entry | None = None
 
     @property
     def entries(self) -> dict[str, AnyEntry]:
-        """The entries by name, in the order of the table."""
-        return {name: getattr(self, name) for name in ENTRIES}
+        """The entries by name, in the order of the table; those it lacks are left out."""
+        found = {name: getattr(self, name) for name in (*ENTRIES, *OPTIONAL_ENTRIES)}
+        return {name: entry for name, entry in found.items() if entry is not None}
 
 
-AnyEntry = Entry | Leakage | WidthCurve | SizeCurve
+AnyEntry = Entry | Leakage | WidthCurve | SizeCurve | ProductCurve
 
 ENTRIES = {
     "accumulate": "anchors of bits and pj",
@@ -139,10 +163,17 @@ ENTRIES = {
     "lane_leakage": "uw",
     "device_leakage": "uw",
 }
-SCALED = tuple(name for name, energy in ENTRIES.items() if energy != "uw" and name != "dram")
-
 OTHER_NAMES = {"28nm": "28nm-fpga"}  # of shipped tables
 IN_MEMORY = ("32nm-imc",)  # tables of hwsim/in_memory.py
+
+OPTIONAL_ENTRIES = {
+    "multiply": "anchors of bits and pj",
+    "float_multiply": "pj",
+    "float_accumulate": "pj",
+}
+FORMS = ENTRIES | OPTIONAL_ENTRIES
+SCALED = tuple(name for name, energy in FORMS.items() if energy != "uw" and name != "dram")
+ABOVE_ZERO = ("sram_access", "multiply")  # their curves are drawn through logarithms
 
 Violation = tuple[str, str, str]
 
@@ -207,7 +238,11 @@ def _with_scaled_entries(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     ratio = energy_ratio(base.node_nm, base.voltage_v, table["node_nm"], table["voltage_v"])
     here, there = f"{base.node_nm:g} nm at {base.voltage_v:g} V", f"{table['node_nm']:g} nm at {table['voltage_v']:g} V"
     how = f"× {ratio:.4f}, {here} to {there}"
-    computed = {entry: _times(base.entries[entry], ratio, how) for entry in SCALED if entry not in table}
+    computed = {
+        entry: _times(base.entries[entry], ratio, how)
+        for entry in SCALED
+        if entry in base.entries and entry not in table
+    }
     return table | computed
 
 
@@ -222,8 +257,16 @@ def _times(entry: AnyEntry, ratio: float, how: str) -> dict[str, Any]:
     return fields | {"confidence": entry.confidence if entry.confidence == "assumption" else "scaled"}
 
 
+def require_ann_entries(technology: Technology) -> None:
+    """`BadInputError` naming the first entry that an ordinary network needs and the table lacks."""
+    for name, energy in OPTIONAL_ENTRIES.items():
+        if getattr(technology, name) is None:
+            hint = f"add a table [{name}] with {energy}, per, source and confidence, or leave --compare out"
+            raise BadInputError(f"{technology.name}: {name}", "is missing", hint)
+
+
 def _violations(table: dict[str, Any]) -> Iterator[Violation]:
-    known = ("name", "description", "node_nm", "voltage_v", "scaled", *ENTRIES)
+    known = ("name", "description", "node_nm", "voltage_v", "scaled", *FORMS)
     for name in table:
         if name not in known:
             yield name, "is no entry of a technology table", f"remove it, or use one of: {', '.join(known)}"
@@ -240,7 +283,9 @@ def _violations(table: dict[str, Any]) -> Iterator[Violation]:
 
 
 def _entries_violations(table: dict[str, Any]) -> Iterator[Violation]:
-    for name, energy in ENTRIES.items():
+    for name, energy in FORMS.items():
+        if name not in table and name in OPTIONAL_ENTRIES:
+            continue
         if name not in table:
             yield name, "is missing", f"add a table [{name}] with {energy}, per, source and confidence"
         elif not isinstance(table[name], dict):
@@ -250,7 +295,7 @@ def _entries_violations(table: dict[str, Any]) -> Iterator[Violation]:
 
 
 def _entry_violations(name: str, entry: dict[str, Any]) -> Iterator[Violation]:
-    known = (ENTRIES[name].split()[0], "per", "source", "confidence", "note")
+    known = (FORMS[name].split()[0], "per", "source", "confidence", "note")
     for field in entry:
         if field not in known:
             yield f"{name}.{field}", "is no field of this entry", f"remove it, or use one of: {', '.join(known)}"
@@ -266,7 +311,7 @@ def _entry_violations(name: str, entry: dict[str, Any]) -> Iterator[Violation]:
 
 
 def _anchor_violations(name: str, anchors: object) -> Iterator[Violation]:
-    axis = ENTRIES[name].split()[2]
+    axis = FORMS[name].split()[2]
     example = f"give a list such as [{{ {axis} = {8192 if axis == 'bytes' else 16}, pj = 1.0 }}]"
     if not isinstance(anchors, list) or not anchors:
         yield f"{name}.anchors", f"found {anchors!r}", example
@@ -276,8 +321,8 @@ def _anchor_violations(name: str, anchors: object) -> Iterator[Violation]:
         if not isinstance(anchor, dict) or set(anchor) != {axis, "pj"}:
             yield where, f"found {anchor!r}", example
             return
-        if not _is_energy(anchor["pj"]) or (axis == "bytes" and anchor["pj"] == 0):
-            least = "above 0" if axis == "bytes" else "0 or more"
+        if not _is_energy(anchor["pj"]) or (name in ABOVE_ZERO and anchor["pj"] == 0):
+            least = "above 0" if name in ABOVE_ZERO else "0 or more"
             yield f"{where}.pj", f"found {anchor['pj']!r}", f"give an energy in pJ, {least}"
         if not _is_positive(anchor[axis]):
             yield f"{where}.{axis}", f"found {anchor[axis]!r}", "give a whole number above 0"

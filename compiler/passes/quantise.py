@@ -42,9 +42,10 @@ from dtss.compiler.graph.ir import (
 )
 from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
-from dtss.compiler.schedule.numerics import FixedLeak, Leak, ShiftLeak
+from dtss.compiler.schedule.numerics import FixedLeak, Leak, ShiftLeak, signed_bits
 
 LEAK_FRACTION_BITS = 12
+LEAST_FRACTION_BITS = 2
 Scale = NDArray[np.float64]
 
 
@@ -52,7 +53,8 @@ Scale = NDArray[np.float64]
 class Quantise(PassBase):
     """Symmetric rounding to nearest, one scale per output channel (one for the whole output layer).
 
-    membrane_fraction_bits: extra bits below a weighted product's LSB, so that the leak's rounding stays small.
+    Thresholds, biases and membranes have bits below the weights' LSB: as many as give a channel's largest weight
+    resolution_bits, so that narrow weights do not make them coarse, and two at least, for the rounding of the leak.
     """
 
     name: ClassVar[str] = "quantise"
@@ -61,7 +63,7 @@ class Quantise(PassBase):
     )
     ensures: ClassVar[frozenset[Stage]] = frozenset({Stage.INTEGER})
     removes: ClassVar[frozenset[Stage]] = frozenset({Stage.FLOAT})
-    membrane_fraction_bits: int = 2
+    resolution_bits: int = 10
 
     def run(self, graph: Graph, target: Target) -> Graph:
         refuse_impossible_widths(graph, target)
@@ -70,7 +72,7 @@ class Quantise(PassBase):
         for net in current_nets(graph):
             products, is_output = products_of(net), holds_output(graph, net)
             leaks = any(isinstance(node.op, Integrator) for node in net)
-            fraction_bits = 0 if is_output and not leaks else self._fraction_bits(graph, products)
+            fraction_bits = 0 if is_output and not leaks else self._fraction_bits(graph, products, target)
             shifts, scale = _net_scale(products, target, fraction_bits, one_scale=is_output)
             scales |= {node.name: scale for node in net}
             changed |= {node.name: _quantise_product(node, shifts[node.name], scale, target) for node in products}
@@ -81,10 +83,18 @@ class Quantise(PassBase):
                 changed[node.name] = replace(node, op=Integrator(integer_leak(node.op.leak)))
         return graph.map_nodes(changed, output_scale=graph.output_scale * _output_scale(graph, scales))
 
-    def _fraction_bits(self, graph: Graph, products: list[Node]) -> int:
+    def _fraction_bits(self, graph: Graph, products: list[Node], target: Target) -> int:
         if all(isinstance(node.op, AttentionProduct) for node in products):
             return max(exact_fraction_bits(graph, node) for node in products)
-        return self.membrane_fraction_bits
+        return max(LEAST_FRACTION_BITS, self.resolution_bits - max(_bits_in_use(node, target) for node in products))
+
+
+def _bits_in_use(node: Node, target: Target) -> int:
+    """Of the largest weight in integers, with its sign; 0 of an attention product."""
+    if not isinstance(node.op, Convolution | Linear):
+        return 0
+    largest = np.abs(node.op.weight).reshape(node.channels, -1).max(1)
+    return signed_bits(0, int(np.rint(largest / _ideal_scale(node, target, one_scale=False)).max()))
 
 
 def exact_fraction_bits(graph: Graph, product: Node) -> int:

@@ -10,32 +10,19 @@ from typing import assert_never
 import jinja2
 import msgspec
 
+from dtss.hwsim.compare import Comparison
 from dtss.hwsim.energy import COMPUTE_KINDS, LEAKAGE_KINDS, EnergyByKind
 from dtss.hwsim.report import quantities, summary
+from dtss.hwsim.report.comparison_html import comparison_section
+from dtss.hwsim.report.kinds import KIND_NAMES, Segment, segments
 from dtss.hwsim.report.layers import MEANINGS, Layer, State, layers
 from dtss.hwsim.report.quantities import NO_BREAK
 from dtss.hwsim.report.roofline import roofline
 from dtss.hwsim.simulate import Result
-from dtss.hwsim.technology import AnyEntry, Entry, Leakage, SizeCurve, WidthCurve
+from dtss.hwsim.technology import AnyEntry, Entry, Leakage, ProductCurve, SizeCurve, WidthCurve
 from dtss.hwsim.traffic import MemoryRow, memory_rows
 
 TEMPLATES = Path(__file__).parent / "template"
-
-KIND_NAMES = {
-    "accumulate": "accumulates",
-    "gated_accumulate": "gated lanes",
-    "zero_check": "zero checks",
-    "lif_update": "neuron updates",
-    "weight_memory": "weight memory",
-    "parameter_memory": "parameters",
-    "spike_memory": "spike memory",
-    "image_memory": "image memory",
-    "accumulator_file": "accumulators",
-    "membrane_memory": "membrane memory",
-    "current_memory": "current memory",
-    "dram": "DRAM",
-    "leakage": "leakage",
-}
 
 UNITS = (
     ("stream_cycles", "stream", "array", "spike words stream in"),
@@ -47,17 +34,6 @@ UNITS = (
 
 NUMBER_FITS = 0.022  # of the timeline's width: a layer's number beside its neighbours'
 NUMBER_FITS_A_PHONE = 0.055
-
-
-class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of energy in a stacked bar; `width` in percent of the longest bar."""
-
-    kind: str
-    label: str
-    energy_pj: float
-    text: str
-    share: str
-    width: float
 
 
 class EnergyRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +107,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     key: str
 
 
-def page(result: Result) -> bytes:
+def page(result: Result, comparison: Comparison | None = None) -> bytes:
     """The same result gives the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -166,6 +142,7 @@ def page(result: Result) -> bytes:
         lanes=_lanes(rows),
         ticks=_ticks(_cycles(rows)),
         timeline_finding=_timeline_finding(rows),
+        comparison=None if comparison is None else comparison_section(result, comparison),
         memories=_memories(result),
         memory_finding=_memory_finding(result),
         roofline=roofline(result),
@@ -234,7 +211,7 @@ def _kinds(result: Result) -> tuple[Segment, ...]:
     """The whole network's energy by kind, kinds without any left out."""
     total = float(result.energy_pj.mean())
     energies = {kind: float(result.kind_pj(kind).mean()) for kind in EnergyByKind.__struct_fields__}
-    return _segments(energies, longest=total, whole=total)
+    return segments(energies, longest=total, whole=total)
 
 
 def _energy_rows(rows: tuple[Layer, ...]) -> tuple[EnergyRow, ...]:
@@ -246,24 +223,9 @@ def _energy_rows(rows: tuple[Layer, ...]) -> tuple[EnergyRow, ...]:
             layer=row,
             energy_pj=row.whole_pj,
             text=quantities.energy(row.whole_pj),
-            segments=_segments(row.energy_pj, longest, whole),
+            segments=segments(row.energy_pj, longest, whole),
         )
         for number, row in enumerate(rows, start=1)
-    )
-
-
-def _segments(energies: dict[str, float], longest: float, whole: float) -> tuple[Segment, ...]:
-    return tuple(
-        Segment(
-            kind=kind,
-            label=KIND_NAMES[kind],
-            energy_pj=energies[kind],
-            text=quantities.energy(energies[kind]),
-            share=quantities.share(energies[kind] / whole),
-            width=round(100 * energies[kind] / longest, 3),
-        )
-        for kind in EnergyByKind.__struct_fields__
-        if energies[kind] > 0
     )
 
 
@@ -442,7 +404,7 @@ def _entry_value(entry: AnyEntry) -> str:
             return f"{entry.pj:g} pJ"
         case Leakage():
             return f"{entry.uw:g} µW"
-        case WidthCurve():
+        case WidthCurve() | ProductCurve():
             return "; ".join(f"{anchor.pj:g} pJ at {anchor.bits} bits" for anchor in entry.anchors)
         case SizeCurve():
             return "; ".join(f"{anchor.pj:g} pJ at {_bytes(anchor.bytes)}" for anchor in entry.anchors)

@@ -10,9 +10,13 @@ import msgspec
 
 from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.dram import DramCounts
-from dtss.hwsim.energy import EnergyByKind
+from dtss.hwsim.compare import Comparison
+from dtss.hwsim.energy import EnergyByKind, EnergySums, mean_energy
 from dtss.hwsim.in_memory import InMemoryResult
+from dtss.hwsim.paper_accounting import PaperLayer
+from dtss.hwsim.report.comparison_json import ComparisonJson, comparison_json
 from dtss.hwsim.report.layers import State, firing_rate, states
+from dtss.hwsim.report.paper_model import PaperModelJson, paper_model_json
 from dtss.hwsim.report.quantities import spread
 from dtss.hwsim.simulate import NodeResult, Result
 from dtss.hwsim.technology import Technology
@@ -57,24 +61,6 @@ class DramSums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dram_read_bits: int
     dram_write_bits: int
     weight_row_writes: int
-
-
-class EnergySums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every field of `dtss.hwsim.energy.EnergyByKind`, in pJ, the mean over the images."""
-
-    accumulate: float
-    gated_accumulate: float
-    zero_check: float
-    lif_update: float
-    weight_memory: float
-    parameter_memory: float
-    spike_memory: float
-    image_memory: float
-    accumulator_file: float
-    membrane_memory: float
-    current_memory: float
-    dram: float
-    leakage: float
 
 
 class AccuracyJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,7 +145,9 @@ class HardwareJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One simulated batch. in_memory: the stored weights on crossbars, an image; null unless asked for."""
+    """One simulated batch. in_memory: null without --in-memory.  comparison: null without --compare.
+    paper_model: null without --model paper.
+    """
 
     format: Literal["dtss-result/1"] = FORMAT
     network: str
@@ -173,14 +161,21 @@ class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     layers: tuple[LayerJson, ...]
     per_image: PerImageJson
     in_memory: InMemoryResult | None
+    comparison: ComparisonJson | None
+    paper_model: PaperModelJson | None
 
 
-def encode(result: Result) -> bytes:
+def encode(
+    result: Result, comparison: Comparison | None = None, paper_model: tuple[PaperLayer, ...] | None = None
+) -> bytes:
     """The same result gives the same bytes."""
-    return msgspec.json.format(msgspec.json.encode(result_json(result), order="sorted"), indent=2) + b"\n"
+    document = msgspec.json.encode(result_json(result, comparison, paper_model), order="sorted")
+    return msgspec.json.format(document, indent=2) + b"\n"
 
 
-def result_json(result: Result) -> ResultJson:
+def result_json(
+    result: Result, comparison: Comparison | None = None, paper_model: tuple[PaperLayer, ...] | None = None
+) -> ResultJson:
     schedule = result.schedule
     array = schedule.hardware.array
     return ResultJson(
@@ -210,6 +205,8 @@ def result_json(result: Result) -> ResultJson:
         layers=tuple(_layer(node, schedule.time_steps) for node in result.nodes),
         per_image=PerImageJson(cycles=tuple(result.cycles.tolist()), energy_pj=tuple(result.energy_pj.tolist())),
         in_memory=result.in_memory,
+        comparison=None if comparison is None else comparison_json(result, comparison),
+        paper_model=None if paper_model is None else paper_model_json(paper_model),
     )
 
 
@@ -247,9 +244,7 @@ def _layer(node: NodeResult, time_steps: int) -> LayerJson:
         steps=states(node.node.steps, time_steps),
         counts=CountSums(**{name: int(getattr(node.counts, name).sum()) for name in Counts.__struct_fields__}),
         dram=DramSums(**{name: int(getattr(node.dram, name).sum()) for name in DramCounts.__struct_fields__}),
-        energy_pj_per_image=EnergySums(
-            **{name: float(getattr(node.energy_pj, name).mean()) for name in EnergyByKind.__struct_fields__}
-        ),
+        energy_pj_per_image=mean_energy([node.energy_pj]),
         firing_rate=firing_rate(node, time_steps),
         spikes_per_step=None if node.spikes is None else tuple(node.spikes.sum(axis=0).tolist()),
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dtss.compiler.errors import CompileError
 from dtss.compiler.frontend.builder import GraphBuilder
+from dtss.compiler.frontend.source import Source
 from dtss.compiler.graph.ir import (
     AttentionProduct,
     Convolution,
@@ -298,3 +299,12 @@ def test_attention_added_to_a_current_is_refused() -> None:
     with pytest.raises(CompileError) as error:
         quantised(build.finish(build.linear("head", value, Linear(np.ones((2, 4)), None)), ("a", "b")))
     assert str(error.value).endswith(": adds an attention product to another current; put a neuron between them")
+
+
+@pytest.mark.parametrize(("bits", "shift"), [(8, 2), (6, 4), (4, 6), (2, 8)])
+def test_thresholds_are_as_fine_for_narrow_weights(digits: Source, bits: int, shift: int) -> None:
+    """A channel's largest weight has ten bits in the units of its threshold, whatever the weights have."""
+    graph = compile_graph(digits.graph, Target(load_hardware("edge-16x16"), weight_bits=bits)).graph
+    for node in graph.nodes:
+        if isinstance(node.op, Linear | Convolution) and node.neuron is not None:
+            assert node.op.current_shift == shift

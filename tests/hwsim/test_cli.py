@@ -11,6 +11,7 @@ import pytest
 
 from dtss.hwsim import cli
 from dtss.hwsim.cli import main
+from dtss.hwsim.technology import shipped_tables
 from dtss.rtl.cli import main as generate_verilog
 
 RUN = "import sys; from dtss.hwsim.cli import main; sys.exit(main())"
@@ -271,3 +272,64 @@ def test_images_that_their_file_only_claims(
     assert err.startswith(f"dtss-sim: error: {path}: is no array file (")  # the rest is numpy's
     assert err.endswith("); give a .npy or .npz file that numpy.save wrote, without objects in it\n")
     assert (out, (tmp_path / "result.json").exists()) == ("", False)
+
+
+def test_comparison_in_the_table_and_the_json(small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(small_path), "--compare"]) == 0
+    out, _ = capsys.readouterr()
+    assert "the SNN does not win here" in out
+    assert "plain, 2 steps" in out
+    assert "1-bit ANN" in out  # the mask leaves one of two steps
+    assert main([str(small_path), "--compare", "--ann-zeros", "0.25", "--json", "-"]) == 0
+    comparison = json.loads(capsys.readouterr().out)["comparison"]
+    assert [variant["key"] for variant in comparison["variants"]] == [
+        "this", "plain", "fp32", "int8", "int8_zeros", "few_bits",
+    ]  # fmt: skip
+    assert comparison["variants"][4]["label"] == "int8 ANN with 25 % zeros"
+    assert comparison["plain_is_exact"] is False
+
+
+def test_no_comparison_without_asking(small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(small_path), "--json", "-"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["comparison"], document["paper_model"]) == (None, None)
+
+
+def test_a_plain_network_of_its_own(small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(small_path), "--compare", "--plain", str(small_path), "--json", "-"]) == 0
+    comparison = json.loads(capsys.readouterr().out)["comparison"]
+    assert comparison["plain_is_exact"] is True
+    this, plain = comparison["variants"][:2]
+    assert this["energy_pj_per_image"] == plain["energy_pj_per_image"]
+
+
+def test_the_papers_accounting(small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(small_path), "--model", "paper"]) == 0
+    assert "As the DTSS paper counts it" in capsys.readouterr().out
+    assert main([str(small_path), "--model", "paper", "--json", "-"]) == 0
+    model = json.loads(capsys.readouterr().out)["paper_model"]
+    assert model["membrane_accesses_per_image"] == 8
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.1", "nan", "x"])
+def test_wrong_share_of_zeros(share: str, small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([str(small_path), "--compare", f"--ann-zeros={share}"])
+    assert stop.value.code == 2
+    assert f"{share!r} is not a number from 0 to 1" in capsys.readouterr().err
+
+
+def test_comparing_with_a_table_that_has_no_multiplication(
+    small_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "mine.toml"
+    text = shipped_tables()["45nm"].read_text(encoding="utf-8")
+    table.write_text(text.partition("[multiply]")[0], encoding="utf-8")
+    assert main([str(small_path), "--tech", str(table), "--quiet"]) == 0
+    assert main([str(small_path), "--tech", str(table), "--compare"]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "dtss-sim: error: 45nm: multiply: is missing; add a table [multiply] with anchors of bits and pj, per, source "
+        "and confidence, or leave --compare out\n"
+    )

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dtss.compiler.schedule.io import LoadedSchedule
+from dtss.hwsim.compare import Comparison, compare
 from dtss.hwsim.images import load_samples
 from dtss.hwsim.report.html import page
 from dtss.hwsim.report.layers import layers
@@ -135,6 +136,10 @@ def test_the_browser_reports_no_error(browser: str, file: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_does_not_scroll_sideways(width: int, browser: str, file: Path, tmp_path: Path) -> None:
+    assert_fits(width, browser, file, tmp_path)
+
+
+def assert_fits(width: int, browser: str, file: Path, tmp_path: Path) -> None:
     """In a frame of that width; a headless window itself cannot be as narrow as a phone."""
     frame = tmp_path / "frame.html"
     content = json.dumps(file.read_text(encoding="utf-8")).replace("</", "<\\/")
@@ -159,3 +164,33 @@ def test_the_page_is_drawn_in_light_and_dark(scheme: str, browser: str, file: Pa
     dark = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
     in_browser(browser, file, tmp_path / "profile", f"--screenshot={picture}", "--window-size=1280,2000", *dark)
     assert picture.stat().st_size > 50_000
+
+
+@pytest.fixture(scope="module")
+def compared(digits: LoadedSchedule, result: Result) -> Comparison:
+    return compare(result, digits.tensors)
+
+
+@pytest.fixture(scope="module")
+def compared_file(result: Result, compared: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("compared") / "report.html"
+    path.write_bytes(page(result, compared))
+    return path
+
+
+def test_the_comparison_is_a_section_of_its_own(compared_file: Path, file: Path, compared: Comparison) -> None:
+    text = compared_file.read_text(encoding="utf-8")
+    assert 'id="comparison"' in text
+    assert 'id="comparison"' not in file.read_text(encoding="utf-8")
+    elements = Elements(text)
+    assert len(elements.with_class("variant")) == len(compared.variants)
+    amounts = [float(a["data-value"] or "nan") for a in elements.with_class("amount") if "data-json" in a]
+    assert amounts == pytest.approx([variant.total.total_pj for variant in compared.variants], rel=1e-12)
+    assert text.count("<b>does not win</b>") >= sum(not layer.wins for layer in compared.layers) - 1  # one may be even
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_with_a_comparison_does_not_scroll_sideways(
+    width: int, browser: str, compared_file: Path, tmp_path: Path
+) -> None:
+    assert_fits(width, browser, compared_file, tmp_path)

@@ -8,10 +8,12 @@ import pytest
 
 from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.io import LoadedSchedule
-from dtss.hwsim.energy import EnergyByKind
+from dtss.hwsim.compare import compare
+from dtss.hwsim.energy import EnergyByKind, EnergySums
 from dtss.hwsim.images import load_samples
+from dtss.hwsim.paper_accounting import paper_layers
 from dtss.hwsim.report import result_json
-from dtss.hwsim.report.result_json import CountSums, EnergySums, encode
+from dtss.hwsim.report.result_json import CountSums, encode
 from dtss.hwsim.simulate import Result, simulate
 from dtss.hwsim.technology import load_technology
 
@@ -39,6 +41,22 @@ def test_result_obeys_the_schema(document: dict[str, Any]) -> None:
     jsonschema.validate(document, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(document | {"format": "dtss-result/2"}, schema)
+
+
+def test_a_compared_result_obeys_the_schema(digits: LoadedSchedule, result: Result) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(result_json.SCHEMA.read_bytes())
+    compared = json.loads(
+        encode(result, compare(result, digits.tensors), paper_layers(result, digits.tensors)),
+        parse_constant=pytest.fail,
+    )
+    jsonschema.validate(compared, schema)
+    comparison = compared["comparison"]
+    for variant in comparison["variants"]:
+        assert len(variant["layers"]) == len(comparison["layers"])
+        parts = [variant[f"{kind}_energy_pj_per_image"] for kind in ("compute", "on_chip_memory", "dram", "leakage")]
+        assert sum(parts) == pytest.approx(variant["energy_pj_per_image"], rel=1e-12)
+    assert comparison["variants"][0]["energy_pj_per_image"] == pytest.approx(compared["totals"]["energy_pj_per_image"])
 
 
 def test_every_count_and_kind_is_in_the_format() -> None:

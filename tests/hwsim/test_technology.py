@@ -7,7 +7,15 @@ import pytest
 
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.hwsim.scaling import energy_ratio
-from dtss.hwsim.technology import ENTRIES, load_technology, shipped_tables
+from dtss.hwsim.technology import (
+    ENTRIES,
+    OPTIONAL_ENTRIES,
+    ProductCurve,
+    WidthAnchor,
+    load_technology,
+    require_ann_entries,
+    shipped_tables,
+)
 
 
 def test_horowitz_memory_at_its_published_sizes() -> None:
@@ -48,11 +56,46 @@ def test_dtss_paper_publishes_no_memory_energy() -> None:
     assert table.sram_access.anchors == load_technology("45nm").sram_access.anchors
 
 
+def test_multiplications_at_and_between_the_published_widths() -> None:
+    """0.2 and 3.1 pJ are 15.5 apart for 16 times the bits: between them the energy follows both widths alike."""
+    multiply = load_technology("45nm").multiply
+    assert multiply is not None
+    assert [multiply.at(8, 8), multiply.at(32, 32)] == pytest.approx([0.2, 3.1])
+    assert multiply.at(4, 16) == pytest.approx(0.2)
+    assert multiply.at(16, 16) == pytest.approx(math.sqrt(0.2 * 3.1))
+    assert pytest.approx(multiply.at(3, 8), rel=0.02) == 0.2 * 3 / 8
+
+
+def test_one_multiplication_alone_grows_with_both_widths() -> None:
+    anchor = (WidthAnchor(bits=8, pj=3.2),)
+    assert ProductCurve(anchors=anchor, per="-", source="-", confidence="assumption").at(4, 2) == pytest.approx(0.4)
+
+
+def test_dtss_multiplication_and_addition_are_its_mac() -> None:
+    table = load_technology("28nm")
+    assert table.float_multiply is not None
+    assert table.float_accumulate is not None
+    assert table.float_multiply.pj + table.float_accumulate.pj == pytest.approx(13.32)
+
+
+@pytest.mark.parametrize("name", OPTIONAL_ENTRIES)
+def test_an_entry_that_only_a_comparison_needs(name: str, tmp_path: Path) -> None:
+    text = shipped_tables()["45nm"].read_text(encoding="utf-8")
+    before, _, rest = text.partition(f"[{name}]\n")
+    path = tmp_path / "mine.toml"
+    path.write_text(before + "[".join(["", *rest.partition("\n[")[2:]]) if "\n[" in rest else before, encoding="utf-8")
+    table = load_technology(str(path))
+    with pytest.raises(BadInputError) as error:
+        require_ann_entries(table)
+    hint = f"add a table [{name}] with {OPTIONAL_ENTRIES[name]}, per, source and confidence, or leave --compare out"
+    assert str(error.value) == f"45nm: {name}: is missing; {hint}"
+
+
 @pytest.mark.parametrize("name", shipped_tables())
 def test_every_entry_says_where_it_comes_from(name: str) -> None:
     table = load_technology(name)
     assert table.name == name
-    assert set(table.entries) == set(ENTRIES)
+    assert set(table.entries) == set(ENTRIES) | set(OPTIONAL_ENTRIES)
     for entry in table.entries.values():
         assert entry.source
         assert entry.per
@@ -167,10 +210,11 @@ WRONG_TABLES = {
         f"zero_check.nj: is no field of this entry; remove it, or use one of: {FIELDS}, note",
     ),
     "unknown entry": (
-        "[zero_check]", "[multiply]\npj = 1.0\n[zero_check]",
-        ("multiply: is no entry of a technology table; remove it, or use one of: name, description, node_nm, "
+        "[zero_check]", "[divide]\npj = 1.0\n[zero_check]",
+        ("divide: is no entry of a technology table; remove it, or use one of: name, description, node_nm, "
         "voltage_v, scaled, accumulate, gated_accumulate, zero_check, lif_update, accumulator_read, accumulator_write, "
-        "sram_access, dram, sram_leakage, register_leakage, lane_leakage, device_leakage"),
+        "sram_access, dram, sram_leakage, register_leakage, lane_leakage, device_leakage, multiply, float_multiply, "
+        "float_accumulate"),
     ),
     "node": ("node_nm = 45", "node_nm = -45", "node_nm: found -45; give a number above 0"),
     "no anchors": (
@@ -197,6 +241,10 @@ WRONG_TABLES = {
         "[device_leakage]\nuw = 0.0", "[device_leakage]\npj = 0.0",
         ("device_leakage.pj: is no field of this entry; remove it, or use one of: "
         "uw, per, source, confidence, note"),
+    ),
+    "multiplication for nothing": (
+        "{ bits = 32, pj = 3.1 }", "{ bits = 32, pj = 0.0 }",
+        "multiply.anchors[1].pj: found 0.0; give an energy in pJ, above 0",
     ),
     "confidence": (
         'confidence = "derived"', 'confidence = "sure"',
