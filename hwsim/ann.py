@@ -8,6 +8,7 @@ stalls follow the rules of the spiking network (`dtss.compiler.schedule`), with
     weights     b_w bits, in weight memory and in DRAM; resident if all of them fit
     MAC         (1 − γ) · (multiply(b, b_w) + add(accumulator)),   γ: share of values that are 0, whose lanes are gated
     activation  bias and comparison, two additions a neuron; scaling back to b bits is a shift and free
+    leakage     of the same memories, registers and lanes at these widths, for as long as it takes; multipliers add none
     values      b bits between layers, in spike memory: sums that this schedule stores as currents, too
 
 The machine leaks as it does with spikes, for as long as the ANN takes; multipliers would leak more.
@@ -252,6 +253,7 @@ def _energy(
     mac = multiply_accumulate_pj(schedule, technology, form, pixel_bits if first else form.value_bits)
     weight_rows_moved = float(counts.weight_row_reads[0] + dram.weight_row_writes[0])
     row_bits = array.columns * widths.accumulator
+    current_bits = row_bits if form.floating else array.columns * widths.membrane
     return EnergySums(
         accumulate=float(counts.accumulates[0]) * mac * (1.0 - (0.0 if first else form.zero_share)),
         gated_accumulate=float(counts.accumulates[0])
@@ -272,7 +274,7 @@ def _energy(
             + float(counts.accumulator_writes[0]) * costs.accumulator_write_bit
         ),
         membrane_memory=0.0,
-        current_memory=(rows * row_bits * costs.current_bit) if is_output else 0.0,
+        current_memory=(rows * current_bits * costs.current_bit) if is_output else 0.0,
         dram=float(dram.dram_read_bits[0] + dram.dram_write_bits[0]) * costs.dram_bit,
         leakage=float(counts.cycles[0] + dram.stall_cycles[0]) * costs.leakage_cycle,
     )

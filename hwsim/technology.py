@@ -163,8 +163,6 @@ ENTRIES = {
     "lane_leakage": "uw",
     "device_leakage": "uw",
 }
-SCALED = tuple(name for name, energy in ENTRIES.items() if energy != "uw" and name != "dram")
-
 OTHER_NAMES = {"28nm": "28nm-fpga"}  # of shipped tables
 IN_MEMORY = ("32nm-imc",)  # tables of hwsim/in_memory.py
 
@@ -174,6 +172,7 @@ OPTIONAL_ENTRIES = {
     "float_accumulate": "pj",
 }
 FORMS = ENTRIES | OPTIONAL_ENTRIES
+SCALED = tuple(name for name, energy in FORMS.items() if energy != "uw" and name != "dram")
 ABOVE_ZERO = ("sram_access", "multiply")  # their curves are drawn through logarithms
 
 Violation = tuple[str, str, str]
