@@ -8,28 +8,18 @@ every window, which gives the same numbers as looking at each window's own bits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import Counts, elementwise_counts, product_counts
-from dtss.compiler.schedule.format import (
-    AnyNode,
-    AttentionProduct,
-    Convolution,
-    Lif,
-    Linear,
-    Product,
-    Schedule,
-)
-from dtss.compiler.schedule.geometry import Geometry, geometry
-from dtss.hwsim.execute import Array, NodeRun, Tensors, convolution_windows, pad, tokens_by_head
+from dtss.compiler.schedule.cycles import ConstantCounts, Counts, ProductRules, elementwise_events
+from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Lif, Linear, Product, Schedule
+from dtss.hwsim.kernels import count_ones, count_ones_of_bytes, count_spiking, gather_ones
+from dtss.hwsim.products import Tensors, pixel_taps, streamed_by_head
+from dtss.hwsim.values import NodeRun, Stack, stack_of
 
-Ones = NDArray[np.int64]
-
-BITS_OF_A_BYTE = 8
-VIEWS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}  # bytes of a word → integer of that size
+Ones = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -46,98 +36,129 @@ class NodeActivity:
 
 def node_activity(schedule: Schedule, tensors: Tensors, run: NodeRun) -> NodeActivity:
     """Counts of one node's run."""
-    node = run.node
+    return counter_of(schedule, tensors, run.node).activity(run)
+
+
+def counter_of(schedule: Schedule, tensors: Tensors, node: AnyNode) -> Counter:
+    """What of a node's counts no image changes, computed once."""
     if isinstance(node, Product):
-        counted = product_counts(schedule, node, streamed_ones(schedule, tensors, run))
-        return NodeActivity(counted.counts, counted.block_cycles, None)
-    counts = elementwise_counts(schedule, node, run.batch)
-    spikes = spike_counts(schedule, run) if isinstance(node, Lif) else None
-    return NodeActivity(counts, counts.cycles[:, None], spikes)
+        return ProductCounter.of(schedule, tensors, node)
+    return ConstantCounter(ConstantCounts(elementwise_events(schedule, node)), schedule.time_steps)
 
 
-def spike_counts(schedule: Schedule, run: NodeRun) -> NDArray[np.int64]:
+@dataclass(frozen=True)
+class ConstantCounter:
+    """A node whose work does not depend on the image; the spikes of a LIF do."""
+
+    constant: ConstantCounts
+    time_steps: int
+
+    @property
+    def is_idle(self) -> bool:
+        """Its work is all in other nodes' counts."""
+        return not self.constant.constant
+
+    def activity(self, run: NodeRun) -> NodeActivity:
+        """Counts of one run."""
+        counts = self.constant.of_batch(run.batch)
+        spikes = spike_counts(self.time_steps, run) if isinstance(run.node, Lif) else None
+        return NodeActivity(counts, counts.cycles[:, None], spikes)
+
+
+def spike_counts(time_steps: int, run: NodeRun) -> NDArray[np.int64]:
     """Spikes of a LIF [B, T]."""
-    spikes = np.zeros((run.batch, schedule.time_steps), np.int64)
-    for step, value in run.values.items():
-        spikes[:, step] = np.count_nonzero(value.reshape(run.batch, -1), axis=1)
+    spikes = np.zeros((run.batch, time_steps), np.int64)
+    steps = tuple(run.values)
+    if steps:
+        values = run.values if isinstance(run.values, Stack) else stack_of(run.node, run.values, steps, run.batch)
+        found = np.empty(len(steps) * run.batch, np.int64)
+        count_spiking(values.frames.reshape(len(found), -1), found)
+        spikes[:, steps] = found.reshape(len(steps), -1).T
     return spikes
+
+
+@dataclass(frozen=True)
+class ProductCounter:
+    """A product: its words, and the shared rules for them.
+
+    taps: of a convolution or linear layer, see `pixel_taps`; None for attention.  border [1, C] or None.
+    """
+
+    node: Product
+    rules: ProductRules
+    lanes: int
+    taps: NDArray[np.int32] | None
+    border: NDArray[Any] | None
+
+    is_idle = False
+
+    @classmethod
+    def of(cls, schedule: Schedule, tensors: Tensors, node: Product) -> ProductCounter:
+        """The rules for `node`."""
+        shape = schedule.node(node.inputs[0]).shape
+        border = tensors[node.pad_value][None] if isinstance(node, Convolution) and node.pad_value else None
+        return cls(
+            node=node,
+            rules=ProductRules.of(schedule, node),
+            lanes=schedule.hardware.array.rows,
+            taps=pixel_taps(node, shape[0], shape[1]) if isinstance(node, Convolution | Linear) else None,
+            border=border,
+        )
+
+    def activity(self, run: NodeRun) -> NodeActivity:
+        """Counts of one run."""
+        counted = self.rules.counts(self.streamed_ones(run))
+        return NodeActivity(counted.counts, counted.block_cycles, None)
+
+    def streamed_ones(self, run: NodeRun) -> Ones:
+        """Ones in each streamed word: [B, groups, positions, slot steps, planes, reduction tiles]."""
+        cut, streamed = self.rules.cut, run.inputs[0]
+        assert isinstance(streamed, Stack)
+        ones = np.empty(
+            (run.batch, cut.groups, cut.positions, len(cut.slot_steps), cut.planes, len(cut.rows)), np.int32
+        )
+        if not cut.slot_steps:
+            return ones
+        if self.taps is None:
+            assert isinstance(self.node, AttentionProduct)
+            found = ones_of_slices(streamed_by_head(self.node, streamed.frames), cut.planes, self.lanes)
+            ones[:] = np.moveaxis(found.reshape(len(cut.slot_steps), run.batch, *found.shape[1:]), 0, 3)
+        else:
+            self._gather(streamed, self.taps, ones[:, 0])
+        return ones
+
+    def _gather(self, streamed: Stack, taps: NDArray[np.int32], words: Ones) -> None:
+        """words [B, positions, steps, planes, tiles] from the slices of each pixel."""
+        steps, batch, *_, channels = streamed.frames.shape
+        planes = words.shape[3]
+        pixels = streamed.frames.reshape(steps, batch, -1, channels)
+        slices = ones_of_slices(pixels, planes, self.lanes)
+        if self.border is not None:
+            border = ones_of_slices(self.border, planes, self.lanes)
+            slices = np.concatenate([slices, np.broadcast_to(border, (steps, batch, *border.shape))], axis=2)
+        packed = self.node.tiling.offsets_per_word if self.node.tiling is not None else 1
+        gather_ones(slices, np.arange(steps, dtype=np.int32), taps, packed, words)
+
+
+Counter = ProductCounter | ConstantCounter
 
 
 def streamed_ones(schedule: Schedule, tensors: Tensors, run: NodeRun) -> Ones:
     """Ones in each streamed word of a product: [B, groups, positions, slot steps, planes, reduction tiles]."""
-    node = run.node
-    assert isinstance(node, Product)
-    cut = geometry(schedule, node)
-    if not cut.slot_steps:
-        return np.zeros((run.batch, cut.groups, cut.positions, 0, cut.planes, len(cut.rows)), np.int64)
-    lanes = schedule.hardware.array.rows
-    return np.stack([step_ones(node, tensors, run.inputs[0][step], cut, lanes) for step in cut.slot_steps], axis=3)
-
-
-def step_ones(node: Product, tensors: Tensors, streamed: Array, cut: Geometry, lanes: int) -> Ones:
-    """Ones in each word streamed at one step: [B, groups, positions, planes, reduction tiles]."""
-    match node:
-        case Convolution():
-            return _convolution_ones(node, tensors, streamed, cut, lanes)
-        case Linear():
-            return ones_of_slices(streamed, cut.planes, lanes).reshape(_shape(streamed, cut))
-        case AttentionProduct(stage="key_value"):
-            return ones_of_slices(tokens_by_head(streamed, node.heads).swapaxes(2, 3), cut.planes, lanes)
-        case AttentionProduct(stage="score_value"):
-            return ones_of_slices(streamed, cut.planes, lanes)
-        case AttentionProduct():
-            return ones_of_slices(tokens_by_head(streamed, node.heads), cut.planes, lanes)
-        case _:
-            assert_never(node)
-
-
-def _shape(streamed: Array, cut: Geometry) -> tuple[int, int, int, int, int]:
-    return len(streamed), cut.groups, cut.positions, cut.planes, len(cut.rows)
-
-
-def _convolution_ones(node: Convolution, tensors: Tensors, streamed: Array, cut: Geometry, lanes: int) -> Ones:
-    pixels = ones_of_slices(streamed, cut.planes, lanes)
-    border = None if node.pad_value is None else ones_of_slices(_border(tensors, node), cut.planes, lanes)[0]
-    per_pixel = pad(node, pixels, border)
-    flat = per_pixel.reshape(*per_pixel.shape[:3], -1)
-    windows = convolution_windows(node, flat).reshape(
-        len(streamed), cut.positions, node.kernel[0] * node.kernel[1], cut.planes, -1
-    )
-    assert node.tiling is not None
-    if node.tiling.offsets_per_word > 1:
-        starts = np.arange(0, windows.shape[2], node.tiling.offsets_per_word)
-        windows = np.add.reduceat(windows, starts, axis=2)
-    return windows.swapaxes(2, 3).reshape(_shape(streamed, cut))
-
-
-def _border(tensors: Tensors, node: Convolution) -> NDArray[Any]:
-    assert node.pad_value is not None
-    return tensors[node.pad_value].astype(np.int64)[None]
+    assert isinstance(run.node, Product)
+    return ProductCounter.of(schedule, tensors, run.node).streamed_ones(run)
 
 
 def ones_of_slices(values: NDArray[Any], planes: int, lanes: int) -> Ones:
     """Ones of each plane in each slice of `lanes` values of the last axis: [..., N] → [..., planes, ⌈N/lanes⌉]."""
     *outer, length = values.shape
-    slices = -(-length // lanes)
-    word_bytes = -(-lanes // BITS_OF_A_BYTE)
-    bits = np.zeros((*outer, planes, slices, word_bytes * BITS_OF_A_BYTE), np.uint8)
-    for plane in range(planes):
-        plane_bits = ((values >> plane) & 1).astype(np.uint8)
-        whole = length // lanes * lanes
-        bits[..., plane, : length // lanes, :lanes] = plane_bits[..., :whole].reshape(*outer, -1, lanes)
-        bits[..., plane, slices - 1, : length - whole] = plane_bits[..., whole:]
-    return _ones_of_bytes(np.packbits(bits, axis=-1))
-
-
-def _ones_of_bytes(packed: NDArray[np.uint8]) -> Ones:
-    """[..., bytes] → [...]."""
-    view = VIEWS.get(packed.shape[-1])
-    ones: Ones
-    if view is not None:
-        ones = np.bitwise_count(packed.view(view))[..., 0].astype(np.int64)
+    rows = np.ascontiguousarray(values).reshape(-1, length)
+    ones = np.empty((len(rows), planes, -(-length // lanes)), np.int32)
+    if rows.dtype == np.uint8 and length % 8 == 0 and (lanes % 8 == 0 or lanes >= length) and min(lanes, length) < 256:
+        count_ones_of_bytes(rows.view(np.uint64), lanes, ones)
     else:
-        ones = np.bitwise_count(packed).sum(axis=-1, dtype=np.int64)
-    return ones
+        count_ones(rows, lanes, ones)
+    return ones.reshape(*outer, *ones.shape[1:])
 
 
 def feeds_group(schedule: Schedule, node: AnyNode) -> str | None:

@@ -46,7 +46,7 @@ from dtss.compiler.schedule.format import (
     Value,
 )
 from dtss.hwsim.energy import BITS_PER_TABLE_ACCESS, EnergySums, leakage_uw
-from dtss.hwsim.execute import Tensors
+from dtss.hwsim.products import Tensors
 from dtss.hwsim.reshape import cut_again, dense_counts, weight_rows
 from dtss.hwsim.technology import Technology, require_ann_entries
 

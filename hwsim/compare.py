@@ -25,8 +25,8 @@ from dtss.compiler.schedule.buffers import buffers
 from dtss.compiler.schedule.format import Product, Schedule
 from dtss.hwsim.ann import Form, NodeCost, ann_costs, ann_schedule, multiply_accumulate_pj
 from dtss.hwsim.energy import COMPUTE_KINDS, AccessEnergies, EnergySums, access_energies, mean_energy
-from dtss.hwsim.execute import Tensors
 from dtss.hwsim.plain import PlainNode, extension, fed_by_the_image_alone, plain_nodes
+from dtss.hwsim.products import Tensors
 from dtss.hwsim.reshape import multiplications
 from dtss.hwsim.simulate import NodeResult, Result
 from dtss.hwsim.technology import require_ann_entries

@@ -44,7 +44,7 @@ from dtss.compiler.schedule.format import (
     Schedule,
 )
 from dtss.compiler.schedule.hardware import Hardware
-from dtss.hwsim.execute import Tensors
+from dtss.hwsim.products import Tensors
 from dtss.hwsim.technology import Technology
 
 BITS_PER_TABLE_ACCESS = 64

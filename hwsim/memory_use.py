@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Lif, Linear, Product, Schedule
 from dtss.compiler.schedule.geometry import geometry
+from dtss.hwsim.values import integer_for, integer_for_value, largest
 
 CHUNK_BYTES = 256 << 20
 
-VALUE_BYTES = 4  # of an integer value; spikes take one, sums and membranes four (eight where they must)
-FLOAT_BYTES = 8  # of an operand and a sum of a matrix product, at most
-WORD_BYTES = 6 * 8  # of a word's count of ones, with the copies that the cycle rules make
+EVENT_BYTES = 8  # a channel and an amount
+FLOAT_BYTES = 8  # of an operand and a sum of a dense product, at most
+COUNT_BYTES = 4  # of a word's count of ones
 
 
 def images_per_chunk(schedule: Schedule) -> int:
@@ -30,24 +33,34 @@ def bytes_per_image(schedule: Schedule) -> int:
 
 
 def _value_bytes(node: AnyNode) -> int:
-    width = 1 if not node.value.is_current and node.value.planes <= 8 else VALUE_BYTES
-    return node.positions * node.channels * max(1, len(node.steps.active)) * width
+    """All steps side by side; a product's are the sums that its LIF reads."""
+    integer = integer_for(largest(node.value)) if isinstance(node, Product) else integer_for_value(node.value)
+    steps = len((*node.steps.active, *node.steps.bias_only))
+    return node.positions * node.channels * max(1, steps) * np.dtype(integer).itemsize
 
 
 def _work_bytes(schedule: Schedule, node: AnyNode) -> int:
+    values = node.positions * node.channels
     match node:
         case Convolution() | Linear() | AttentionProduct():
             return _product_bytes(schedule, node)
         case Lif():
-            return node.positions * node.channels * VALUE_BYTES * (len(node.state_steps) + 3)
+            return values * 4 * len(node.state_steps)  # a copy of currents that do not lie side by side
         case _:
-            return 3 * node.positions * node.channels * FLOAT_BYTES
+            return 3 * values * FLOAT_BYTES * max(1, len(node.steps.active))
 
 
 def _product_bytes(schedule: Schedule, node: Product) -> int:
+    """Events, one step of a dense product, a stored current, and the counts of ones."""
     cut = geometry(schedule, node)
-    words = cut.groups * cut.positions * len(cut.slot_steps) * cut.planes * len(cut.rows)
+    steps = max(1, len(cut.slot_steps))
+    streamed = sum(schedule.node(name).positions * schedule.node(name).channels for name in node.inputs)
     operand = cut.groups * cut.positions * sum(cut.rows)
     sums = node.positions * node.channels
-    per_step = VALUE_BYTES * max(1, len(node.steps.active))
-    return operand * FLOAT_BYTES + sums * (2 * FLOAT_BYTES + 2 * per_step) + words * WORD_BYTES
+    words = cut.groups * cut.positions * steps * cut.planes * len(cut.rows)
+    return (
+        streamed * steps * (EVENT_BYTES + 2)
+        + (operand + sums) * FLOAT_BYTES
+        + 2 * sums * steps * FLOAT_BYTES * (node.neuron is None)
+        + 3 * words * COUNT_BYTES
+    )

@@ -18,8 +18,8 @@ import msgspec
 from dtss.compiler.schedule.format import Convolution, Image, Lif, Linear, Product, Schedule
 from dtss.hwsim.ann import Form, multiply_accumulate_pj
 from dtss.hwsim.energy import BITS_PER_TABLE_ACCESS, EnergySums, mean_energy
-from dtss.hwsim.execute import Tensors
 from dtss.hwsim.plain import fed_by_the_image_alone
+from dtss.hwsim.products import Tensors
 from dtss.hwsim.reshape import multiplications
 from dtss.hwsim.simulate import NodeResult, Result
 from dtss.hwsim.technology import Technology

@@ -20,7 +20,7 @@ from dtss.compiler.schedule.dram import dram_counts, timeline
 from dtss.compiler.schedule.format import AnyNode, Image, Integrator, Lif, Product, Schedule, Steps, TimeOrder
 from dtss.compiler.schedule.geometry import Geometry, PassTable, geometry, pass_table
 from dtss.hwsim.energy import EnergyByKind, access_energies, node_energy
-from dtss.hwsim.execute import Tensors
+from dtss.hwsim.products import Tensors
 from dtss.hwsim.reshape import cut_again, dense_counts, multiplications, whole
 from dtss.hwsim.simulate import NodeResult, Result
 

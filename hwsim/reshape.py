@@ -16,7 +16,7 @@ from dtss.compiler.schedule.buffers import weight_buffers
 from dtss.compiler.schedule.cycles import ProductCounts, product_counts
 from dtss.compiler.schedule.format import AnyNode, Product, Schedule, Tiling, TimeOrder
 from dtss.compiler.schedule.geometry import geometry, group_positions
-from dtss.hwsim.execute import Tensors
+from dtss.hwsim.products import Tensors
 
 
 def with_node(schedule: Schedule, node: AnyNode) -> Schedule:

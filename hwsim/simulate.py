@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import msgspec
@@ -12,10 +16,10 @@ from numpy.typing import NDArray
 
 from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.dram import DramCounts, Timeline, dram_counts, timeline
-from dtss.compiler.schedule.format import AnyNode, Lif, Product, Schedule
+from dtss.compiler.schedule.format import AnyNode, Product, Schedule
 from dtss.compiler.schedule.images import Pixels
 from dtss.compiler.schedule.io import LoadedSchedule
-from dtss.hwsim.activity import NodeActivity, feeds_group, node_activity
+from dtss.hwsim.activity import Counter, NodeActivity, counter_of, feeds_group
 from dtss.hwsim.energy import (
     COMPUTE_KINDS,
     LEAKAGE_KINDS,
@@ -28,11 +32,12 @@ from dtss.hwsim.energy import (
     node_energy,
     total,
 )
-from dtss.hwsim.execute import Tensors, execute
+from dtss.hwsim.execute import Program, run_program
 from dtss.hwsim.images import Samples
 from dtss.hwsim.in_memory import InMemoryResult
 from dtss.hwsim.memory_use import images_per_chunk
 from dtss.hwsim.technology import Technology
+from dtss.hwsim.values import NodeRun
 
 Progress = Callable[[int, int], None]
 
@@ -196,7 +201,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return add_up([getattr(node.energy_pj, kind) for node in self.nodes])
 
 
-class _Chunk(msgspec.Struct, frozen=True):
+class Chunk(msgspec.Struct, frozen=True):
     """What a part of the batch gave: by node, and the logits [T, b, K]."""
 
     activity: tuple[NodeActivity, ...]
@@ -207,78 +212,133 @@ def simulate(
     loaded: LoadedSchedule, samples: Samples, technology: Technology, progress: Progress = lambda done, whole: None
 ) -> Result:
     """Execute the images in chunks of bounded memory, count, and charge each event. `progress` gets (done, of)."""
-    schedule, tensors = loaded.schedule, loaded.tensors
-    size = images_per_chunk(schedule)
-    starts = range(0, len(samples.pixels), size)
-    whole = len(starts) * len(schedule.nodes)
-    done = itertools.count(1)
-
-    def advance() -> None:
-        progress(next(done), whole)
-
-    chunks = [_run_chunk(schedule, tensors, samples.pixels[start : start + size], advance) for start in starts]
-    when = _timeline(loaded, chunks)
-    steps = np.concatenate([chunk.logits for chunk in chunks], axis=1) * schedule.output.scale
-    return Result(
-        schedule=schedule,
-        technology=technology,
-        samples=samples,
-        nodes=_node_results(loaded, technology, chunks, when),
-        timeline=when,
-        logits_per_step=steps,
-        accuracy=_accuracy(steps.mean(axis=0), samples),
-        configuration_energy_pj=configuration_energy_pj(schedule, tensors, technology),
-    )
+    return Simulator.of(loaded).run(samples, technology, progress)
 
 
-def _run_chunk(schedule: Schedule, tensors: Tensors, pixels: Pixels, advance: Callable[[], None]) -> _Chunk:
-    activity: list[NodeActivity] = []
-    logits = np.zeros((schedule.time_steps, len(pixels), len(schedule.output.classes)), np.int64)
-    for run in execute(schedule, tensors, pixels):
-        activity.append(node_activity(schedule, tensors, run))
-        if run.node.name == schedule.output.node:
-            logits = np.stack([run.value_at(t).reshape(len(pixels), -1) for t in range(schedule.time_steps)])
-        advance()
-    return _Chunk(tuple(activity), logits.astype(np.int64))
+class Simulator(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule made ready to be simulated, as often as one likes: what no image changes is computed once."""
 
+    loaded: LoadedSchedule
+    program: Program
+    counters: tuple[Counter, ...]
+    groups: tuple[str | None, ...]
+    images_at_once: int
 
-def _timeline(loaded: LoadedSchedule, chunks: list[_Chunk]) -> Timeline:
-    run_cycles = {
-        node.name: np.concatenate([chunk.activity[index].block_cycles for chunk in chunks])
-        for index, node in enumerate(loaded.schedule.nodes)
-    }
-    return timeline(loaded.schedule, loaded.tensors, run_cycles)
+    @classmethod
+    def of(cls, loaded: LoadedSchedule) -> Simulator:
+        """Lay out the weights and cut every product."""
+        schedule, tensors = loaded.schedule, loaded.tensors
+        return cls(
+            loaded=loaded,
+            program=Program.of(schedule, tensors),
+            counters=tuple(counter_of(schedule, tensors, node) for node in schedule.nodes),
+            groups=tuple(feeds_group(schedule, node) for node in schedule.nodes),
+            images_at_once=images_per_chunk(schedule),
+        )
 
+    def run(
+        self,
+        samples: Samples,
+        technology: Technology,
+        progress: Progress = lambda done, whole: None,
+        threads: int | None = None,
+    ) -> Result:
+        """As `simulate`; a batch is split over `threads`, None: the processors that this process may use."""
+        schedule, tensors = self.loaded.schedule, self.loaded.tensors
+        threads = threads or len(os.sched_getaffinity(0))
+        size = min(max(1, self.images_at_once // threads), math.ceil(len(samples.pixels) / threads))
+        starts = range(0, len(samples.pixels), size)
+        whole = len(starts) * len(schedule.nodes)
+        done = itertools.count(1)
+        telling = threading.Lock()
 
-def _node_results(
-    loaded: LoadedSchedule, technology: Technology, chunks: list[_Chunk], when: Timeline
-) -> tuple[NodeResult, ...]:
-    schedule, tensors = loaded.schedule, loaded.tensors
-    costs = access_energies(schedule, technology)
-    dram = dram_counts(schedule, tensors, when.waited)
-    results = []
-    for index, node in enumerate(schedule.nodes):
-        parts = [chunk.activity[index] for chunk in chunks]
-        counts = _join([part.counts for part in parts])
-        results.append(
+        def advance() -> None:
+            with telling:
+                progress(next(done), whole)
+
+        def run_from(start: int) -> Chunk:
+            return self.run_chunk(samples.pixels[start : start + size], advance)
+
+        if len(starts) == 1:
+            chunks = [run_from(0)]
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                chunks = list(pool.map(run_from, starts))
+        steps = np.concatenate([chunk.logits for chunk in chunks], axis=1) * schedule.output.scale
+        nodes, when = self.account(_join(chunks), technology)
+        return Result(
+            schedule=schedule,
+            technology=technology,
+            samples=samples,
+            nodes=nodes,
+            timeline=when,
+            logits_per_step=steps,
+            accuracy=_accuracy(steps.mean(axis=0), samples),
+            configuration_energy_pj=configuration_energy_pj(schedule, tensors, technology),
+        )
+
+    def run_chunk(self, pixels: Pixels, advance: Callable[[], None] = lambda: None) -> Chunk:
+        """Images that run side by side."""
+        schedule = self.loaded.schedule
+        activity: list[NodeActivity] = []
+        logits = np.zeros((schedule.time_steps, len(pixels), len(schedule.output.classes)), np.int64)
+        for counter, run in zip(self.counters, run_program(self.program, pixels), strict=True):
+            activity.append(counter.activity(run))
+            if run.node.name == schedule.output.node:
+                logits = np.stack([run.value_at(t).reshape(len(pixels), -1) for t in range(schedule.time_steps)])
+            advance()
+        return Chunk(tuple(activity), logits.astype(np.int64))
+
+    def count(self, runs: Sequence[NodeRun]) -> tuple[NodeActivity, ...]:
+        """Events of every node, from the values of one batch."""
+        return tuple(counter.activity(run) for counter, run in zip(self.counters, runs, strict=True))
+
+    def account(
+        self, activity: tuple[NodeActivity, ...], technology: Technology
+    ) -> tuple[tuple[NodeResult, ...], Timeline]:
+        """Waiting for the DRAM and energy, from the events of every node."""
+        schedule, tensors = self.loaded.schedule, self.loaded.tensors
+        run_cycles = {node.name: found.block_cycles for node, found in zip(schedule.nodes, activity, strict=True)}
+        when = timeline(schedule, tensors, run_cycles)
+        costs = access_energies(schedule, technology)
+        dram = dram_counts(schedule, tensors, when.waited)
+        batch = len(activity[0].counts.cycles)
+        nothing = EnergyByKind(**{kind: np.zeros(batch) for kind in EnergyByKind.__struct_fields__})
+
+        def energy(node: AnyNode, counter: Counter, found: NodeActivity) -> EnergyByKind:
+            if counter.is_idle and node.name != schedule.output.node:
+                return nothing
+            return node_energy(schedule, node, found.counts, dram[node.name], costs)
+
+        results = tuple(
             NodeResult(
                 node=node,
-                group=feeds_group(schedule, node),
+                group=group,
                 neuron=node.neuron if isinstance(node, Product) else None,
-                counts=counts,
+                counts=found.counts,
                 dram=dram[node.name],
-                energy_pj=node_energy(schedule, node, counts, dram[node.name], costs),
-                spikes=np.concatenate([part.spikes for part in parts if part.spikes is not None])
-                if isinstance(node, Lif)
-                else None,
+                energy_pj=energy(node, counter, found),
+                spikes=found.spikes,
             )
+            for node, group, counter, found in zip(schedule.nodes, self.groups, self.counters, activity, strict=True)
         )
-    return tuple(results)
+        return results, when
 
 
-def _join(parts: list[Counts]) -> Counts:
-    return Counts(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in Counts.__struct_fields__}
+def _join(chunks: list[Chunk]) -> tuple[NodeActivity, ...]:
+    """Each node's activity over the whole batch."""
+    if len(chunks) == 1:
+        return chunks[0].activity
+    return tuple(_join_node(parts) for parts in zip(*(chunk.activity for chunk in chunks), strict=True))
+
+
+def _join_node(parts: tuple[NodeActivity, ...]) -> NodeActivity:
+    spikes = [part.spikes for part in parts if part.spikes is not None]
+    counts = {name: np.concatenate([getattr(part.counts, name) for part in parts]) for name in Counts.__struct_fields__}
+    return NodeActivity(
+        counts=Counts(**counts),
+        block_cycles=np.concatenate([part.block_cycles for part in parts]),
+        spikes=np.concatenate(spikes) if spikes else None,
     )
 
 

@@ -19,7 +19,8 @@ current row (C currents) read a cycle.
 from __future__ import annotations
 
 import math
-from typing import assert_never
+from collections.abc import Mapping
+from typing import Any, assert_never
 
 import msgspec
 import numpy as np
@@ -38,7 +39,8 @@ from dtss.compiler.schedule.format import (
     SumPool,
     TokenSum,
 )
-from dtss.compiler.schedule.geometry import Geometry, PassTable, geometry, pass_table
+from dtss.compiler.schedule.geometry import Geometry, geometry
+from dtss.compiler.schedule.skipper import add_up_passes, pass_sums, round_cycles
 
 DRAIN = 2  # cycles between the issue of a strip's last word and its sum being in the accumulator
 
@@ -77,8 +79,33 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     zero_checks: Counter  # bits looked at to make the words' non-zero flags, when they are written
 
 
+COUNTS = Counts.__struct_fields__
+
+
 def no_counts(batch: int) -> dict[str, Counter]:
-    return {name: np.zeros(batch, np.int64) for name in Counts.__struct_fields__}
+    """Every count 0."""
+    return {name: np.zeros(batch, np.int64) for name in COUNTS}
+
+
+class ConstantCounts:
+    """Counts that no image changes; those that are not named are 0. Arrays of the last batch size are kept."""
+
+    def __init__(self, constant: Mapping[str, int]) -> None:
+        self.constant = constant
+        self._latest = self._repeated(1)
+
+    def of_batch(self, batch: int, by_image: Mapping[str, Counter] | None = None) -> Counts:
+        """Counts of a batch, those of `by_image` [B] in the place of the constant ones."""
+        latest = self._latest
+        if len(latest["cycles"]) != batch:
+            self._latest = latest = self._repeated(batch)
+        return Counts(**latest) if by_image is None else Counts(**{**latest, **by_image})
+
+    def _repeated(self, batch: int) -> dict[str, Counter]:
+        column = np.array([[self.constant.get(name, 0)] for name in COUNTS], np.int64)
+        table = np.repeat(column, batch, axis=1)
+        table.flags.writeable = False
+        return dict(zip(COUNTS, table, strict=True))
 
 
 def load_cycles(rows: NDArray[np.int64], rows_per_cycle: int) -> NDArray[np.int64]:
@@ -86,38 +113,18 @@ def load_cycles(rows: NDArray[np.int64], rows_per_cycle: int) -> NDArray[np.int6
     return -(-rows // rows_per_cycle)
 
 
-def stream_cycles(nonzero: NDArray[np.bool_], skip_group: int) -> NDArray[np.int64]:
-    """Σ_groups max(1, non-zero words): [..., words] → [...]. The last group may be short."""
-    count = nonzero.shape[-1]
-    groups = math.ceil(count / skip_group)
-    padded = np.zeros((*nonzero.shape[:-1], groups * skip_group), np.bool_)
-    padded[..., :count] = nonzero
-    per_group = padded.reshape(*nonzero.shape[:-1], groups, skip_group).sum(-1)
-    cycles: NDArray[np.int64] = np.maximum(per_group, 1).sum(-1)
-    return cycles
-
-
 def block_cycles(
     busy: NDArray[np.int64], load: NDArray[np.int64], block: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(cycles, load stalls) of each block's passes, [B, blocks]: busy [B, passes], load and block [passes]."""
+    """(cycles, load stalls) of each block, pass by pass, [B, blocks]: busy [B, passes], load and block [passes].
+
+    What `ProductRules` has in closed form for words that are the same for every output tile.
+    """
     starts = np.flatnonzero(np.diff(block, prepend=-1))
     next_load = np.append(load[1:], 0)
     next_load[starts[1:] - 1] = 0
     total = load[starts] + np.add.reduceat(np.maximum(busy, next_load), starts, axis=-1)
     return total, total - np.add.reduceat(busy, starts, axis=-1)
-
-
-def pass_words(popcounts: NDArray[np.int64], cut: Geometry) -> list[NDArray[np.int64]]:
-    """Popcounts in streaming order, one array per strip: [B, groups, pass steps, reduction tiles, words].
-
-    `popcounts` is [B, groups, positions, slot steps, planes, reduction tiles].
-    """
-    batch, groups, _, steps, planes, tiles = popcounts.shape
-    strips = np.split(popcounts, np.cumsum(cut.strip_positions)[:-1], axis=2)
-    if cut.pass_steps == 1 and not cut.weights_change:
-        return [s.transpose(0, 1, 5, 2, 3, 4).reshape(batch, groups, 1, tiles, -1) for s in strips]
-    return [s.transpose(0, 1, 3, 5, 2, 4).reshape(batch, groups, steps, tiles, s.shape[2] * planes) for s in strips]
 
 
 class ProductCounts(msgspec.Struct, frozen=True):
@@ -127,64 +134,120 @@ class ProductCounts(msgspec.Struct, frozen=True):
     block_cycles: NDArray[np.int64]
 
 
-def product_counts(schedule: Schedule, node: Product, popcounts: NDArray[np.int64]) -> ProductCounts:
+def product_counts(schedule: Schedule, node: Product, popcounts: NDArray[np.integer[Any]]) -> ProductCounts:
     """`popcounts`: ones in each streamed word, [B, groups, positions, slot steps, planes, reduction tiles]."""
-    cut = geometry(schedule, node)
-    table = pass_table(cut)
-    array = schedule.hardware.array
-    batch = len(popcounts)
-    counts = no_counts(batch)
-    stream, ones, issued, offered = _per_pass(popcounts, cut, table, array.skip_group)
-    walks = np.where(table.walk > 0, table.walk + DRAIN, 0)
-    busy = stream + walks
-    cycles, stalls = block_cycles(busy, load_cycles(table.rows, array.weight_rows_per_cycle), table.block)
-    counts["cycles"], counts["load_stall_cycles"] = cycles.sum(-1), stalls.sum(-1)
-    counts["stream_cycles"] = stream.sum(-1)
-    counts["words_issued"] = issued.sum(-1)
-    counts["active_bits"] = ones.sum(-1)
-    counts["accumulates"] = (ones * table.columns).sum(-1)
-    counts["gated_accumulates"] = ((issued * table.rows - ones) * table.columns).sum(-1)
-    walked = _walk_counts(schedule, node, cut)
-    counts["accumulator_reads"] = issued.sum(-1) + walked.pop("walk_slot_reads")
-    counts["accumulator_writes"] = issued.sum(-1)
-    counts["spike_word_reads"] = issued.sum(-1)
+    return ProductRules.of(schedule, node).counts(popcounts)
+
+
+class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The rules for one product: all that no image changes is computed once.
+
+    Output tiles of a strip see the same words, so a block of n tiles takes n times the cycles of one; only the
+    pass that ends a round (outer: a step of the walk; inner: the block) is followed by another load.
+
+    rounds: for each, the passes' steps as indices of `pass_sums`.  load: of each reduction tile.
+    tiles: output tiles of each block.  channels: of all output tiles.
+    """
+
+    cut: Geometry
+    skip_group: int
+    rounds: tuple[tuple[int, ...], ...]
+    rows: NDArray[np.int64]
+    load: NDArray[np.int64]
+    next_load: NDArray[np.int64]
+    walk: NDArray[np.int64]
+    tiles: NDArray[np.int64]
+    constant: ConstantCounts
+
+    @classmethod
+    def of(cls, schedule: Schedule, node: Product) -> ProductRules:
+        """The rules of `node`, as the schedule cuts it."""
+        cut, array = geometry(schedule, node), schedule.hardware.array
+        rows = np.array(cut.rows, np.int64)
+        load = load_cycles(rows, array.weight_rows_per_cycle)
+        rounds = _rounds(cut)
+        walked_together = len(cut.walk_steps) if len(rounds) == 1 and cut.time_order == "inner" else 1
+        visits = cut.strip_positions * (walked_together if cut.walk_steps else 0)
+        return cls(
+            cut=cut,
+            skip_group=array.skip_group,
+            rounds=rounds,
+            rows=rows,
+            load=load,
+            next_load=np.roll(load, -1),
+            walk=np.where(visits > 0, visits + DRAIN, 0),
+            tiles=np.diff(np.append(np.arange(0, len(cut.columns), cut.output_tiles_per_block), len(cut.columns))),
+            constant=ConstantCounts(_constant_counts(schedule, node, cut, rounds)),
+        )
+
+    def counts(self, popcounts: NDArray[np.integer[Any]]) -> ProductCounts:
+        """Events of each image; `popcounts` as in `product_counts`."""
+        output_tiles, channels = len(self.cut.columns), sum(self.cut.columns)
+        sums = pass_sums(popcounts, self.cut, self.skip_group)
+        totals = np.zeros((4, len(popcounts)), np.int64)
+        add_up_passes(sums, self.rows, totals)
+        streamed, added, issued, lanes = totals
+        blocks = self._block_cycles(sums[0])
+        cycles = blocks.sum(-1)
+        constant = self.constant.constant
+        by_image = {
+            "cycles": cycles,
+            "load_stall_cycles": cycles - streamed * output_tiles - constant["walk_cycles"],
+            "stream_cycles": streamed * output_tiles,
+            "words_issued": issued * output_tiles,
+            "active_bits": added * output_tiles,
+            "accumulates": added * channels,
+            "gated_accumulates": (lanes - added) * channels,
+            "accumulator_reads": issued * output_tiles + constant["accumulator_reads"],
+            "accumulator_writes": issued * output_tiles,
+            "spike_word_reads": issued * output_tiles,
+        }
+        return ProductCounts(self.constant.of_batch(len(popcounts), by_image), blocks)
+
+    def _block_cycles(self, stream: NDArray[np.int64]) -> NDArray[np.int64]:
+        """load[first] + Σ_i max(busy[i], load[i+1]) of each block [B, blocks]."""
+        first_load = [int(self.load[0]) if steps else 0 for steps in self.rounds]
+        cycles = np.full((len(stream), len(self.tiles)), first_load[0], np.int64)
+        for steps, load, following in zip(self.rounds, first_load, (*first_load[1:], 0), strict=True):
+            passed = np.empty((len(stream), 2), np.int64)
+            if steps:
+                round_cycles(stream, steps[0], steps[-1] + 1, self.walk, self.next_load, passed)
+            else:  # the walks alone
+                passed[:] = self.cut.groups * self.walk.sum(), self.walk[-1]
+            tile, last = passed[:, 0], passed[:, 1]
+            cycles += tile[:, None] * self.tiles + (np.maximum(last, following) - np.maximum(last, load))[:, None]
+        return cycles
+
+
+def _rounds(cut: Geometry) -> tuple[tuple[int, ...], ...]:
+    """For each round of all strips (outer: one a walked step) the passes' steps."""
+    if cut.time_order == "inner" or not cut.walk_steps:
+        return (tuple(range(cut.pass_steps if cut.slot_steps else 0)),)
+    return tuple((cut.slot_steps.index(step),) if step in cut.slot_steps else () for step in cut.walk_steps)
+
+
+def _constant_counts(
+    schedule: Schedule, node: Product, cut: Geometry, rounds: tuple[tuple[int, ...], ...]
+) -> dict[str, int]:
+    """Counts that do not depend on the data."""
+    tiles = cut.groups * len(cut.columns)
+    strip_passes = sum(map(len, rounds)) * tiles
+    words = cut.positions * cut.planes * (len(cut.slot_steps) if cut.time_order == "inner" else 1)
+    if cut.weights_change:
+        words = cut.positions * cut.planes
+    walks = cut.strips * tiles * len(rounds) if cut.walk_steps else 0
+    visits = cut.positions * tiles * len(cut.walk_steps)
+    has_parameters = not isinstance(node, AttentionProduct) or node.neuron is not None
     rows_loaded = "stationary_row_reads" if isinstance(node, AttentionProduct) else "weight_row_reads"
-    constant = {
-        "walk_cycles": walks.sum(),
-        "passes": (table.reduction_tile >= 0).sum(),
-        "words_offered": offered.sum(),
-        rows_loaded: table.rows.sum(),
-        "parameter_row_reads": 0
-        if isinstance(node, AttentionProduct) and node.neuron is None
-        else (table.walk > 0).sum(),
+    walked = _walk_counts(schedule, node, cut)
+    return {
+        "walk_cycles": visits + DRAIN * walks,
+        "passes": strip_passes * cut.strips * len(cut.rows),
+        "words_offered": strip_passes * words * len(cut.rows),
+        rows_loaded: strip_passes * cut.strips * sum(cut.rows),
+        "parameter_row_reads": walks if has_parameters else 0,
+        "accumulator_reads": walked.pop("walk_slot_reads"),
     } | walked
-    counts |= {name: np.full(batch, value, np.int64) for name, value in constant.items()}
-    return ProductCounts(Counts(**counts), cycles)
-
-
-def _per_pass(
-    popcounts: NDArray[np.int64], cut: Geometry, table: PassTable, skip_group: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(stream cycles, ones, issued words) [B, passes] and offered words [passes]."""
-    batch = len(popcounts)
-    stream, ones, issued = (np.zeros((batch, len(table)), np.int64) for _ in range(3))
-    offered = np.zeros(len(table), np.int64)
-    if not cut.slot_steps:
-        return stream, ones, issued, offered
-    strips = pass_words(popcounts, cut)
-    busy = table.reduction_tile >= 0
-    index = (
-        slice(None),
-        table.group[busy],
-        np.maximum(table.step[busy], 0),
-        table.reduction_tile[busy],
-        table.strip[busy],
-    )
-    stream[:, busy] = np.stack([stream_cycles(words > 0, skip_group) for words in strips], axis=-1)[index]
-    ones[:, busy] = np.stack([words.sum(-1) for words in strips], axis=-1)[index]
-    issued[:, busy] = np.stack([(words > 0).sum(-1) for words in strips], axis=-1)[index]
-    offered[busy] = np.array([words.shape[-1] for words in strips])[table.strip[busy]]
-    return stream, ones, issued, offered
 
 
 def _walk_counts(schedule: Schedule, node: Product, cut: Geometry) -> dict[str, int]:
@@ -213,24 +276,30 @@ def _lif_counts(neuron: Lif, visits: int) -> dict[str, int]:
 def elementwise_counts(
     schedule: Schedule, node: Image | Lif | Integrator | Add | MaxPool | SumPool | TokenSum, batch: int
 ) -> Counts:
+    """Counts of a node that the array does not compute, for a batch."""
+    return ConstantCounts(elementwise_events(schedule, node)).of_batch(batch)
+
+
+def elementwise_events(
+    schedule: Schedule, node: Image | Lif | Integrator | Add | MaxPool | SumPool | TokenSum
+) -> dict[str, int]:
     """Counts of a node that the array does not compute; they do not depend on the data.
 
     A LIF whose input is a product's accumulators costs nothing of its own: the product's walk is its work.
     """
     match node:
         case Image():
-            counts = _writes(schedule, node, 1)
+            return _writes(schedule, node, 1)
         case Lif():
-            counts = {} if _is_walked(schedule, node) else _stored_current_lif(schedule, node)
+            return {} if _is_walked(schedule, node) else _stored_current_lif(schedule, node)
         case Integrator():
-            counts = _integrator(schedule, node)
+            return _integrator(schedule, node)
         case Add() | TokenSum():
-            counts = _reads(schedule, node, taps_per_step=_input_positions(schedule, node))
+            return _reads(schedule, node, taps_per_step=_input_positions(schedule, node))
         case MaxPool() | SumPool():
-            counts = _reads(schedule, node, taps_per_step=pool_taps(node, schedule.node(node.inputs[0])))
+            return _reads(schedule, node, taps_per_step=pool_taps(node, schedule.node(node.inputs[0])))
         case _:
             assert_never(node)
-    return Counts(**(no_counts(batch) | {name: np.full(batch, value, np.int64) for name, value in counts.items()}))
 
 
 def _is_walked(schedule: Schedule, node: Lif) -> bool:

@@ -6,6 +6,7 @@ K classes, d = C/heads. A value is [B, *shape] integers at each time step.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -290,7 +291,7 @@ class FloatReference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sample_accuracy: float | None
 
 
-class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """One network on one machine, in execution order."""
 
     format: Literal["dtss-schedule/1"]
@@ -307,7 +308,11 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     nodes: tuple[AnyNode, ...]
 
     def node(self, name: str) -> AnyNode:
-        return next(node for node in self.nodes if node.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, AnyNode]:
+        return {node.name: node for node in reversed(self.nodes)}
 
     @property
     def lif_nodes(self) -> tuple[Lif, ...]:

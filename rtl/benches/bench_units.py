@@ -9,8 +9,8 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
 
-from dtss.compiler.schedule.cycles import stream_cycles
 from dtss.compiler.schedule.numerics import FixedLeak, ShiftLeak, lif_step
+from dtss.compiler.schedule.skipper import stream_cycles
 
 ROUNDS = 200
 TIMEOUT_US = 200  # a broken module must not keep its bench waiting

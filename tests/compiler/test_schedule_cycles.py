@@ -10,15 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dtss.compiler.frontend.source import Source
 from dtss.compiler.graph.ir import Graph
 from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.reassociate_attention import ReassociateAttention
-from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph
-from dtss.compiler.schedule.cycles import DRAIN, block_cycles, load_cycles, product_counts, stream_cycles
-from dtss.compiler.schedule.format import AttentionProduct, Product, TimeOrder
+from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph, optional_passes
+from dtss.compiler.schedule.cycles import DRAIN, block_cycles, load_cycles, product_counts
+from dtss.compiler.schedule.format import AttentionProduct, Product, Schedule, TimeOrder
 from dtss.compiler.schedule.geometry import Geometry, geometry, pass_table
-from dtss.compiler.schedule.hardware import Hardware
+from dtss.compiler.schedule.hardware import Hardware, load_hardware
 from dtss.compiler.schedule.interpret import Execution, inputs_at, interpret
+from dtss.compiler.schedule.skipper import stream_cycles
 from dtss.compiler.schedule.words import reduction_operand, stationary_operand, word_popcounts, words
 from tests.compiler.random_graphs import graphs, hardware, random_pixels
 
@@ -54,6 +56,7 @@ def python_stream_cycles(flags: list[bool], group: int) -> int:
     return sum(max(1, sum(flags[start : start + group])) for start in range(0, len(flags), group))
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(1, 9))
 def test_stream_is_its_equation(flags: list[bool], group: int) -> None:
     assert int(stream_cycles(np.array(flags), group)) == python_stream_cycles(flags, group)
@@ -86,6 +89,51 @@ def test_sequence_is_its_recurrence(passes: list[tuple[int, int]]) -> None:
     busy, load = np.array(passes).T
     cycles, stalls = block_cycles(busy[None], load, np.zeros(len(passes), np.int64))
     assert (int(cycles[0, 0]), int(stalls[0, 0])) == (end, end - busy.sum())
+
+
+@settings(max_examples=80, deadline=None)
+@given(graphs(), hardware(), st.integers(0, 2**32 - 1), st.sampled_from([None, "inner", "outer"]))
+def test_closed_form_equals_the_passes_one_by_one(
+    graph: Graph, machine: Hardware, seed: int, order: TimeOrder | None
+) -> None:
+    """Words of any number of ones: cycles, stalls and sums over the table of passes, in execution order."""
+    if order == "inner" and machine.array.strip_slots < graph.time_steps:
+        order = None
+    check_every_pass(compile_graph(graph, Target(machine, order)).schedule, seed)
+
+
+@pytest.mark.parametrize("order", ["inner", "outer"])
+def test_closed_form_where_attention_loads_at_every_step(order: TimeOrder, digits: Source) -> None:
+    target = Target(load_hardware("edge-16x16"), order)
+    schedule = compile_graph(digits.graph, target, disabled=frozenset(optional_passes())).schedule
+    assert any(isinstance(node, AttentionProduct) and len(node.steps.active) > 1 for node in schedule.products)
+    check_every_pass(schedule, 0)
+
+
+def check_every_pass(schedule: Schedule, seed: int) -> None:
+    array = schedule.hardware.array
+    for node in schedule.products:
+        cut = geometry(schedule, node)
+        shape = (2, cut.groups, cut.positions, len(cut.slot_steps), cut.planes, len(cut.rows))
+        popcounts = np.random.default_rng(seed).binomial(np.array(cut.rows), 0.2, shape)
+        table = pass_table(cut)
+        stream, ones = (np.zeros((2, len(table)), np.int64) for _ in range(2))
+        for index in np.flatnonzero(table.reduction_tile >= 0):
+            first = table.strip[index] * cut.positions_per_strip
+            steps = slice(None) if table.step[index] < 0 else slice(table.step[index], table.step[index] + 1)
+            passed = popcounts[
+                :, table.group[index], first : first + cut.positions_per_strip, steps, :, table.reduction_tile[index]
+            ].reshape(2, -1)
+            ones[:, index] = passed.sum(-1)
+            stream[:, index] = [python_stream_cycles(list(image > 0), array.skip_group) for image in passed]
+        busy = stream + np.where(table.walk > 0, table.walk + DRAIN, 0)
+        cycles, stalls = block_cycles(busy, load_cycles(table.rows, array.weight_rows_per_cycle), table.block)
+        found = product_counts(schedule, node, popcounts)
+        np.testing.assert_array_equal(found.block_cycles, cycles, node.name)
+        np.testing.assert_array_equal(found.counts.load_stall_cycles, stalls.sum(-1), node.name)
+        np.testing.assert_array_equal(found.counts.stream_cycles, stream.sum(-1), node.name)
+        np.testing.assert_array_equal(found.counts.accumulates, (ones * table.columns).sum(-1), node.name)
+        assert set(found.counts.passes.tolist()) == {int((table.reduction_tile >= 0).sum())}
 
 
 SMALL = Geometry(

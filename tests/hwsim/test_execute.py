@@ -3,15 +3,18 @@
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.format import Linear, Schedule, Value
 from dtss.compiler.schedule.hardware import Widths
 from dtss.compiler.schedule.interpret import interpret
 from dtss.compiler.schedule.io import LoadedSchedule
-from dtss.hwsim import execute as execute_module
-from dtss.hwsim.execute import execute, sum_bound
+from dtss.hwsim import products
+from dtss.hwsim.execute import Program, execute, run_program
+from dtss.hwsim.kernels import add_weight_multiples, add_weight_rows, list_events
+from dtss.hwsim.products import sum_bound
 from tests.hwsim.random_networks import Case, cases, many
 
 
@@ -47,13 +50,75 @@ def test_random_networks(case: Case) -> None:
     assert_same_integers(case.schedule, case.tensors, case.pixels)
 
 
-@pytest.mark.parametrize("limits", [{"FLOAT32_EXACT": 0}, {"FLOAT32_EXACT": 0, "FLOAT64_EXACT": 0}, {"INT32_LIMIT": 0}])
-def test_wider_arithmetic_gives_the_same(
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"products.DENSE_FROM": 0},
+        {"products.DENSE_FROM": 0, "products.FLOAT32_EXACT": 0},
+        {"products.DENSE_FROM": 0, "products.FLOAT32_EXACT": 0, "products.FLOAT64_EXACT": 0},
+        {"products.DENSE_FROM": 2},
+        {"products.DENSE_FROM": 2, "products.PARTIAL_LIMIT": 0},
+        {"products.DENSE_FROM": 2, "values.INT32_LIMIT": 0},
+        {"values.INT32_LIMIT": 0},
+    ],
+)
+def test_every_way_to_multiply_gives_the_same(
     limits: dict[str, int], digits: LoadedSchedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, limit in limits.items():
-        monkeypatch.setattr(execute_module, name, limit)
+        monkeypatch.setattr(f"dtss.hwsim.{name}", limit)
     assert_same_integers(digits.schedule, dict(digits.tensors), digits.tensors["samples.images"][:8])
+
+
+@pytest.mark.parametrize("dense_from", [0, 2])
+def test_random_networks_by_events_alone_and_dense_alone(dense_from: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "DENSE_FROM", dense_from)
+
+    @settings(parent=many, max_examples=60)
+    @given(cases())
+    def check(case: Case) -> None:
+        assert_same_integers(case.schedule, case.tensors, case.pixels)
+
+    check()
+
+
+@example(1, 300, 5, 1, 127, 1.0, 1)  # 264 rows of 127, eight at a time, where 258 fit
+@settings(parent=many, max_examples=150)
+@given(
+    st.integers(1, 3), st.sampled_from([1, 7, 40, 300]), st.integers(1, 70), st.sampled_from([1, 2, 9, 31, 32, 200]),
+    st.sampled_from([1, 100, 127, 128]), st.sampled_from([0.0, 0.1, 1.0]), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_events_at_the_limits_of_narrow_sums(
+    offsets: int, channels: int, outputs: int, highest: int, heaviest: int, share: float, seed: int
+) -> None:
+    """All weights as large as they get, all of one sign or mixed: sums reach what `partial` can hold, and pass it."""
+    random = np.random.default_rng(seed)
+    signs = random.choice([-1, 1], (1, outputs)) if seed % 2 else random.choice([-1, 1], (offsets * channels, outputs))
+    rows = np.zeros((offsets * channels + 1, outputs), np.int8)
+    rows[:-1] = np.clip(heaviest * signs, -128, 127)
+    values = (random.random((2, 5, channels)) < share) * random.integers(1, highest + 1, (2, 5, channels))
+    taps = random.integers(-1, 5, (7, offsets)).astype(np.int32)
+    padded = np.concatenate([values, np.zeros((2, 1, channels), np.int64)], axis=1)
+    expected = padded[:, taps].reshape(2, 7, -1) @ rows[:-1].astype(np.int64)
+    partial, budget = products.partial_sums(rows, highest, np.int32)
+    starts, found, amounts = list_events(values.astype(np.uint8).reshape(-1, channels), highest > 1)
+    sums = np.full((2, 7, outputs), 99, np.int32)
+    cut = (taps, 5, channels, rows, budget, np.empty(outputs, partial), sums)
+    if highest == 1:
+        add_weight_rows(starts, found, *cut)
+    else:
+        add_weight_multiples(starts, found, amounts, *cut)
+    np.testing.assert_array_equal(sums, expected)
+
+
+def test_membranes_are_recorded_only_when_asked_for(digits: LoadedSchedule) -> None:
+    pixels = digits.tensors["samples.images"][:2]
+    recorded = list(execute(digits.schedule, digits.tensors, pixels))
+    plain = list(run_program(Program.of(digits.schedule, digits.tensors), pixels))
+    for left, right in zip(recorded, plain, strict=True):
+        assert not right.membranes
+        for step, value in left.values.items():
+            np.testing.assert_array_equal(value, right.values[step])
 
 
 def test_sums_that_float32_cannot_hold(small: LoadedSchedule) -> None:
@@ -72,7 +137,7 @@ def test_sums_that_float32_cannot_hold(small: LoadedSchedule) -> None:
         ),
     )
     assert isinstance(hidden, Linear)
-    assert sum_bound(schedule, tensors, hidden) == 3 * 32767 * 255 >= execute_module.FLOAT32_EXACT
+    assert sum_bound(schedule, tensors, hidden) == 3 * 32767 * 255 >= products.FLOAT32_EXACT
     pixels = np.full((1, 1, 2, 3), 255, np.uint8)
     assert_same_integers(schedule, tensors, pixels)
     assert int(np.float32(3 * 32767 * 255)) != 3 * 32767 * 255

@@ -1,0 +1,119 @@
+"""What the zero-word skipper makes of a pass's words, for all passes of a product in one sweep.
+
+stream = Σ over groups of G words of max(1, non-zero words)      the last group may be short
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dtss.compiler.schedule.geometry import Geometry
+from dtss.compiler.schedule.kernel import kernel
+
+Sums = NDArray[np.int64]
+
+
+def pass_sums(popcounts: NDArray[np.integer[Any]], cut: Geometry, skip_group: int) -> Sums:
+    """(stream cycles, ones, issued words) of each pass: [3, B, groups, pass steps, strips, reduction tiles].
+
+    `popcounts`: ones in each streamed word, [B, groups, positions, slot steps, planes, reduction tiles]. Words pass in
+    the order (position, step, plane), or (position, plane) where each step has passes of its own.
+    """
+    batch, groups, _, steps, _, tiles = popcounts.shape
+    own_passes = cut.pass_steps if steps else 0
+    sums = np.zeros((3, batch, groups, own_passes, cut.strips, tiles), np.int64)
+    _sweep(np.ascontiguousarray(popcounts), cut.positions_per_strip, own_passes, skip_group, sums)
+    return sums
+
+
+def stream_cycles(nonzero: NDArray[np.bool_], skip_group: int) -> Sums:
+    """Cycles of passes by their words' non-zero flags: [..., words] → [...]."""
+    *outer, count = nonzero.shape
+    flags = np.ascontiguousarray(nonzero.reshape(-1, count).T, np.int64)[None, None, :, None, None]
+    sums = np.zeros((3, 1, 1, 1, 1, flags.shape[-1]), np.int64)
+    _sweep(flags, count, 1, skip_group, sums)
+    cycles: Sums = sums[0].reshape(outer)
+    return cycles
+
+
+@kernel
+def _sweep(
+    popcounts: NDArray[np.integer[Any]], strip_positions: int, own_passes: int, skip_group: int, sums: Sums
+) -> None:
+    """Words of all tiles side by side: they share positions, so their groups end together."""
+    batch, groups, positions, steps, planes, tiles = popcounts.shape
+    strips = sums.shape[4]
+    together = steps if own_passes == 1 else 1
+    nonzero = np.zeros(tiles, np.int64)
+    for image in range(batch):
+        for group in range(groups):
+            for index in range(own_passes):
+                for strip in range(strips):
+                    stream, ones, issued = (
+                        sums[0, image, group, index, strip],
+                        sums[1, image, group, index, strip],
+                        sums[2, image, group, index, strip],
+                    )
+                    seen = 0
+                    for position in range(strip * strip_positions, min(positions, (strip + 1) * strip_positions)):
+                        for step in range(index, index + together):
+                            for plane in range(planes):
+                                word = popcounts[image, group, position, step, plane]
+                                for tile in range(tiles):
+                                    ones[tile] += word[tile]
+                                    nonzero[tile] += word[tile] > 0
+                                seen += 1
+                                if seen == skip_group:
+                                    _close_group(nonzero, stream, issued)
+                                    seen = 0
+                    if seen > 0:
+                        _close_group(nonzero, stream, issued)
+
+
+@kernel
+def _close_group(nonzero: Sums, stream: Sums, issued: Sums) -> None:
+    for tile in range(len(nonzero)):
+        stream[tile] += max(1, nonzero[tile])
+        issued[tile] += nonzero[tile]
+        nonzero[tile] = 0
+
+
+@kernel
+def round_cycles(stream: Sums, first: int, last: int, walk: Sums, next_load: Sums, cycles: Sums) -> None:
+    """What one output tile's passes of a round take: Σ max(busy, next load), and busy of the very last [B, 2].
+
+    stream: as in `pass_sums`; the round's passes have the steps first … last − 1.  walk [strips]: after the last tile
+    of the last step.  next_load [reduction tiles]: of the tile that follows each, the first one after the last.
+    """
+    batch, groups, _, strips, tiles = stream.shape
+    for image in range(batch):
+        total, busy = 0, 0
+        for group in range(groups):
+            for step in range(first, last):
+                for strip in range(strips):
+                    for tile in range(tiles):
+                        busy = stream[image, group, step, strip, tile]
+                        if step == last - 1 and tile == tiles - 1:
+                            busy += walk[strip]
+                        total += max(busy, next_load[tile])
+        cycles[image, 0] = total
+        cycles[image, 1] = busy
+
+
+@kernel
+def add_up_passes(sums: Sums, rows: Sums, totals: Sums) -> None:
+    """totals [4, B]: stream cycles, ones, issued words and their lanes over all passes of `pass_sums`."""
+    _, batch, groups, steps, strips, tiles = sums.shape
+    for image in range(batch):
+        for group in range(groups):
+            for step in range(steps):
+                for strip in range(strips):
+                    for tile in range(tiles):
+                        issued = sums[2, image, group, step, strip, tile]
+                        totals[0, image] += sums[0, image, group, step, strip, tile]
+                        totals[1, image] += sums[1, image, group, step, strip, tile]
+                        totals[2, image] += issued
+                        totals[3, image] += issued * rows[tile]
