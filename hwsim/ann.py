@@ -11,8 +11,6 @@ stalls follow the rules of the spiking network (`dtss.compiler.schedule`), with
     leakage     of the same memories, registers and lanes at these widths, for as long as it takes; multipliers add none
     values      b bits between layers, in spike memory: sums that this schedule stores as currents, too
 
-The machine leaks as it does with spikes, for as long as the ANN takes; multipliers would leak more.
-
 Attention is the same two products of b-bit operands, in this schedule's order. What a vision transformer does besides,
 softmax, layer normalisation, a multiplier for scaling, is not counted, so an ANN is never charged too much.
 """

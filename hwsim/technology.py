@@ -238,7 +238,7 @@ def _with_scaled_entries(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     ratio = energy_ratio(base.node_nm, base.voltage_v, table["node_nm"], table["voltage_v"])
     here, there = f"{base.node_nm:g} nm at {base.voltage_v:g} V", f"{table['node_nm']:g} nm at {table['voltage_v']:g} V"
     how = f"× {ratio:.4f}, {here} to {there}"
-    scaled = (entry for entry in (*SCALED, *OPTIONAL_ENTRIES) if entry in base.entries and entry not in table)
+    scaled = (entry for entry in SCALED if entry in base.entries and entry not in table)
     computed = {entry: _times(base.entries[entry], ratio, how) for entry in scaled}
     return table | computed
 
