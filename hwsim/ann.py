@@ -252,6 +252,7 @@ def _energy(
     mac = multiply_accumulate_pj(schedule, technology, form, pixel_bits if first else form.value_bits)
     weight_rows_moved = float(counts.weight_row_reads[0] + dram.weight_row_writes[0])
     row_bits = array.columns * widths.accumulator
+    current_bits = row_bits if form.floating else array.columns * widths.membrane
     return EnergySums(
         accumulate=float(counts.accumulates[0]) * mac * (1.0 - (0.0 if first else form.zero_share)),
         gated_accumulate=float(counts.accumulates[0])
@@ -272,7 +273,7 @@ def _energy(
             + float(counts.accumulator_writes[0]) * costs.accumulator_write_bit
         ),
         membrane_memory=0.0,
-        current_memory=(rows * row_bits * costs.current_bit) if is_output else 0.0,
+        current_memory=(rows * current_bits * costs.current_bit) if is_output else 0.0,
         dram=float(dram.dram_read_bits[0] + dram.dram_write_bits[0]) * costs.dram_bit,
         leakage=float(counts.cycles[0] + dram.stall_cycles[0]) * costs.leakage_cycle,
     )

@@ -364,10 +364,10 @@ def _accumulate_pj(result: Result, parts: tuple[NodeResult, ...] | list[NodeResu
 
 
 def _skipped_pj(result: Result, parts: tuple[NodeResult, ...] | list[NodeResult]) -> float:
-    """What the words that were skipped would take if they were issued with one bit more than none."""
+    """What the words that were skipped would take, each in a cycle, if they were issued with one bit more than none."""
     schedule, constant = result.schedule, fed_by_the_image_alone(result.schedule)
     costs = access_energies(schedule, result.technology)
-    word = costs.spike_word + costs.accumulator_row_read + costs.accumulator_row_write
+    word = costs.spike_word + costs.accumulator_row_read + costs.accumulator_row_write + costs.leakage_cycle
     lanes = schedule.hardware.array.rows * schedule.hardware.array.columns * costs.gated_accumulate
     skipped = sum(
         float((part.counts.words_offered - part.counts.words_issued).mean())
