@@ -350,7 +350,7 @@ def test_a_rehearsal_finds_mistakes_before_any_training(
     assert main(command(settings, folder, "--tech", "90nm")) == 3
     assert capsys.readouterr().err == (
         "dtss-train ablation: dtss-sim ended with exit code 3: 90nm: cannot be read as a technology table "
-        "(No such file or directory); give one of: 28nm, 45nm; or the path of a TOML file\n"
+        "(No such file or directory); give one of: 28nm-asic, 28nm-fpga, 45nm; or the path of a TOML file\n"
     )
     assert main(["ablation", "--config", "cifar10-small", "-o", str(folder), "--quiet"]) == 3
     assert last_line(capsys).startswith("dtss-train ablation: data set cifar10: no folder: found no --data; ")
