@@ -25,7 +25,7 @@ import numpy as np
 
 from dtss.compiler.schedule.buffers import capacity_rows, output_tile_rows, parameter_bits, weight_buffers
 from dtss.compiler.schedule.cycles import Counts, elementwise_counts, no_counts
-from dtss.compiler.schedule.dram import DramCounts, dram_counts, timeline
+from dtss.compiler.schedule.dram import DramCounts, DramRules
 from dtss.compiler.schedule.format import (
     Add,
     AnyNode,
@@ -109,7 +109,8 @@ def ann_costs(schedule: Schedule, tensors: Tensors, technology: Technology, form
     counts = {node.name: _counts(ann, node) for node in ann.nodes}
     cycles = {name: blocks for name, (_, blocks) in counts.items()}
     crossing = _as_dram_sees_it(schedule, ann, tensors)
-    dram = dram_counts(crossing, tensors, timeline(crossing, tensors, cycles).waited)
+    rules = DramRules.of(crossing, tensors)
+    dram = rules.counts(rules.timeline(cycles).waited)
     return {
         node.name: NodeCost(
             cycles=float(cycles[node.name].sum() + dram[node.name].stall_cycles[0]),

@@ -163,13 +163,13 @@ def node_energy(
     schedule: Schedule, node: AnyNode, counts: Counts, dram: DramCounts, costs: AccessEnergies
 ) -> EnergyByKind:
     """Energy of one node for each image."""
-    word_reads, word_writes = counts.spike_word_reads, counts.spike_word_writes
     none = np.zeros_like(counts.cycles)
-    image_reads = word_reads if _streams_the_image(schedule, node) else none
-    image_writes = word_writes if isinstance(node, Image) else none
-    image_flags = counts.words_offered if _streams_the_image(schedule, node) else none
-    spike_flags = counts.words_offered - image_flags
-    spike_words = word_reads - image_reads + word_writes - image_writes
+    reads, writes, flags = counts.spike_word_reads, counts.spike_word_writes, counts.words_offered
+    from_image, is_image = _streams_the_image(schedule, node), isinstance(node, Image)
+    image_words = reads if from_image else writes if is_image else none
+    image_flags = flags if from_image else none
+    spike_words = (none if from_image else reads) + (none if is_image else writes)
+    spike_flags = none if from_image else flags
     spike_rows, current_rows = _stationary_rows(schedule, node, counts)
     energies = {
         "accumulate": counts.accumulates * costs.accumulate,
@@ -183,7 +183,7 @@ def node_energy(
         "spike_memory": spike_words * costs.spike_word
         + spike_flags * costs.spike_flag
         + (counts.spike_row_writes + spike_rows) * costs.spike_row,
-        "image_memory": (image_reads + image_writes) * costs.image_word + image_flags * costs.image_flag,
+        "image_memory": image_words * costs.image_word + image_flags * costs.image_flag,
         "accumulator_file": counts.accumulator_reads * costs.accumulator_row_read
         + counts.accumulator_writes * costs.accumulator_row_write,
         "membrane_memory": (counts.membrane_row_reads + counts.membrane_row_writes) * costs.membrane_row,
@@ -191,7 +191,7 @@ def node_energy(
         "dram": (dram.dram_read_bits + dram.dram_write_bits) * costs.dram_bit,
         "leakage": (counts.cycles + dram.stall_cycles) * costs.leakage_cycle,
     }
-    return EnergyByKind(**{kind: energy.astype(np.float64) for kind, energy in energies.items()})
+    return EnergyByKind(**energies)
 
 
 def _streams_the_image(schedule: Schedule, node: AnyNode) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.cycles import DRAIN, Counter, Counts, block_cycles, elementwise_counts, load_cycles
-from dtss.compiler.schedule.dram import dram_counts, timeline
+from dtss.compiler.schedule.dram import DramRules
 from dtss.compiler.schedule.format import AnyNode, Image, Integrator, Lif, Product, Schedule, Steps, TimeOrder
 from dtss.compiler.schedule.geometry import Geometry, PassTable, geometry, pass_table
 from dtss.hwsim.energy import EnergyByKind, access_energies, node_energy
@@ -48,8 +48,8 @@ def plain_nodes(result: Result, tensors: Tensors, time_steps: int) -> dict[str, 
         for name, (node, part) in pairs.items()
         for counts, cycles in [_counts(plain, node, part, density)]
     }
-    waited = timeline(plain, tensors, {name: cycles for name, (_, cycles) in counted.items()}).waited
-    dram = dram_counts(plain, tensors, waited)
+    rules = DramRules.of(plain, tensors)
+    dram = rules.counts(rules.timeline({name: cycles for name, (_, cycles) in counted.items()}).waited)
     return {
         name: PlainNode(
             counts=counts,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.cycles import Counts
-from dtss.compiler.schedule.dram import DramCounts, Timeline, dram_counts, timeline
+from dtss.compiler.schedule.dram import DramCounts, DramRules, Timeline
 from dtss.compiler.schedule.format import AnyNode, Product, Schedule
 from dtss.compiler.schedule.images import Pixels
 from dtss.compiler.schedule.io import LoadedSchedule
@@ -221,6 +221,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
     loaded: LoadedSchedule
     program: Program
     counters: tuple[Counter, ...]
+    dram: DramRules
     groups: tuple[str | None, ...]
     images_at_once: int
 
@@ -232,6 +233,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             loaded=loaded,
             program=Program.of(schedule, tensors),
             counters=tuple(counter_of(schedule, tensors, node) for node in schedule.nodes),
+            dram=DramRules.of(schedule, tensors),
             groups=tuple(feeds_group(schedule, node) for node in schedule.nodes),
             images_at_once=images_per_chunk(schedule),
         )
@@ -297,11 +299,11 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         self, activity: tuple[NodeActivity, ...], technology: Technology
     ) -> tuple[tuple[NodeResult, ...], Timeline]:
         """Waiting for the DRAM and energy, from the events of every node."""
-        schedule, tensors = self.loaded.schedule, self.loaded.tensors
+        schedule = self.loaded.schedule
         run_cycles = {node.name: found.block_cycles for node, found in zip(schedule.nodes, activity, strict=True)}
-        when = timeline(schedule, tensors, run_cycles)
+        when = self.dram.timeline(run_cycles)
         costs = access_energies(schedule, technology)
-        dram = dram_counts(schedule, tensors, when.waited)
+        dram = self.dram.counts(when.waited)
         batch = len(activity[0].counts.cycles)
         nothing = EnergyByKind(**{kind: np.zeros(batch) for kind in EnergyByKind.__struct_fields__})
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.buffers import capacity_rows, parameter_bits, weight_buffers
-from dtss.compiler.schedule.format import AnyNode, Convolution, Image, Linear, Schedule
+from dtss.compiler.schedule.format import AnyNode, Convolution, Linear, Schedule
 from dtss.compiler.schedule.hardware import Dram
 
 Counter = NDArray[np.int64]
@@ -106,60 +106,83 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     transfers: dict[tuple[str, int], tuple[Counter, Counter]]
 
 
-def timeline(
-    schedule: Schedule, tensors: Mapping[str, NDArray[Any]], run_cycles: Mapping[str, NDArray[np.int64]]
-) -> Timeline:
-    """run_cycles: of each node's blocks [B, blocks], one block where it has none."""
-    dram, capacity = schedule.hardware.dram, capacity_rows(schedule, "weight")
-    image, *blocks = transfers(schedule, tensors)
-    batch = len(next(iter(run_cycles.values())))
-    ends = np.cumsum([block.rows for block in blocks])
-    starts = ends - [block.rows for block in blocks]
-    number = {(block.node, block.block): index for index, block in enumerate(blocks)}
-    nothing = np.zeros(batch, np.int64)
-    arrived = nothing + transfer_cycles(dram, image.bits)
-    now = nothing
-    used: list[Counter] = []
-    moved = {(image.node, 0): (nothing, arrived)}
-    runs: dict[tuple[str, int], tuple[Counter, Counter]] = {}
-    waited = {node.name: nothing for node in schedule.nodes}
-    for node in schedule.nodes:
-        if isinstance(node, Image):
-            waited[node.name], now = arrived, arrived
-        for block, cycles in enumerate(run_cycles[node.name].T):
-            index = number.get((node.name, block))
-            if index is not None:
-                overwritten = int(np.searchsorted(starts, ends[index] - capacity)) - 1
-                begin = arrived if overwritten < 0 else np.maximum(arrived, used[overwritten])
-                arrived = begin + transfer_cycles(dram, blocks[index].bits)
-                moved[node.name, block] = begin, arrived
-                waited[node.name] = waited[node.name] + np.maximum(arrived - now, 0)
-                now = np.maximum(now, arrived)
-                used.append(now + cycles)
-            runs[node.name, block] = now, now + cycles
-            now = now + cycles
-    return Timeline(waited=waited, runs=runs, transfers=moved)
+class DramRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What no image changes of a schedule's transfers, computed once.
 
+    cycles: of each transfer, the image's first.  overwrites: for each weight block, the last block that it overwrites,
+    −1 if none.  read_bits, write_bits, row_writes: of each node.
+    """
 
-def dram_counts(
-    schedule: Schedule, tensors: Mapping[str, NDArray[Any]], waited: Mapping[str, Counter]
-) -> dict[str, DramCounts]:
-    """The counts of every node, from a `Timeline`'s waits. The logits leave at each computed step."""
-    read = dict.fromkeys(waited, 0)
-    rows = dict.fromkeys(waited, 0)
-    for transfer in transfers(schedule, tensors):
-        read[transfer.node] += burst_bits(schedule.hardware.dram, transfer.bits)
-        rows[transfer.node] += transfer.rows if transfer.node != schedule.nodes[0].name else 0
-    written = dict.fromkeys(waited, 0) | {schedule.output.node: _logit_bits(schedule)}
-    return {
-        name: DramCounts(
-            stall_cycles=cycles,
-            dram_read_bits=np.full(len(cycles), read[name], np.int64),
-            dram_write_bits=np.full(len(cycles), written[name], np.int64),
-            weight_row_writes=np.full(len(cycles), rows[name], np.int64),
+    nodes: tuple[str, ...]
+    moves: tuple[Transfer, ...]
+    cycles: tuple[int, ...]
+    overwrites: tuple[int, ...]
+    read_bits: dict[str, int]
+    write_bits: dict[str, int]
+    row_writes: dict[str, int]
+
+    @classmethod
+    def of(cls, schedule: Schedule, tensors: Mapping[str, NDArray[Any]]) -> DramRules:
+        dram, capacity = schedule.hardware.dram, capacity_rows(schedule, "weight")
+        nodes, moves = tuple(node.name for node in schedule.nodes), transfers(schedule, tensors)
+        rows = np.array([move.rows for move in moves[1:]], np.int64)
+        ends = rows.cumsum()
+        read, written = dict.fromkeys(nodes, 0), dict.fromkeys(nodes, 0)
+        for move in moves:
+            read[move.node] += burst_bits(dram, move.bits)
+        for move in moves[1:]:
+            written[move.node] += move.rows
+        return cls(
+            nodes=nodes,
+            moves=moves,
+            cycles=tuple(transfer_cycles(dram, move.bits) for move in moves),
+            overwrites=tuple((np.searchsorted(ends - rows, ends - capacity) - 1).tolist()),
+            read_bits=read,
+            write_bits={schedule.output.node: _logit_bits(schedule)},
+            row_writes=written,
         )
-        for name, cycles in waited.items()
-    }
+
+    def timeline(self, run_cycles: Mapping[str, NDArray[np.int64]]) -> Timeline:
+        """run_cycles: of each node's blocks [B, blocks], one block where it has none."""
+        image = self.moves[0].node
+        number = {(move.node, move.block): index for index, move in enumerate(self.moves[1:])}
+        nothing = np.zeros(len(run_cycles[image]), np.int64)
+        arrived = now = nothing + self.cycles[0]
+        used: list[Counter] = []
+        moved = {(image, 0): (nothing, arrived)}
+        runs: dict[tuple[str, int], tuple[Counter, Counter]] = {}
+        waited = dict.fromkeys(self.nodes, nothing) | {image: arrived}
+        for node in self.nodes:
+            for block, cycles in enumerate(run_cycles[node].T):
+                index = number.get((node, block))
+                if index is not None:
+                    overwritten = self.overwrites[index]
+                    begin = arrived if overwritten < 0 else np.maximum(arrived, used[overwritten])
+                    arrived = begin + self.cycles[index + 1]
+                    moved[node, block] = begin, arrived
+                    waited[node] = waited[node] + np.maximum(arrived - now, 0)
+                    now = np.maximum(now, arrived)
+                    used.append(now + cycles)
+                runs[node, block] = now, now + cycles
+                now = now + cycles
+        return Timeline(waited=waited, runs=runs, transfers=moved)
+
+    def counts(self, waited: Mapping[str, Counter]) -> dict[str, DramCounts]:
+        """The counts of every node, from a `Timeline`'s waits. The logits leave at each computed step."""
+        nothing = np.zeros(len(waited[self.nodes[0]]), np.int64)
+
+        def every(count: int) -> Counter:
+            return nothing + count if count else nothing
+
+        return {
+            name: DramCounts(
+                stall_cycles=waited[name],
+                dram_read_bits=every(self.read_bits[name]),
+                dram_write_bits=every(self.write_bits.get(name, 0)),
+                weight_row_writes=every(self.row_writes[name]),
+            )
+            for name in self.nodes
+        }
 
 
 def _logit_bits(schedule: Schedule) -> int:

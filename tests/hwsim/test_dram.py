@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtss.compiler.schedule.dram import burst_bits, dram_counts, timeline, transfer_cycles, transfers
+from dtss.compiler.schedule.dram import DramRules, burst_bits, transfer_cycles, transfers
 from dtss.compiler.schedule.format import Convolution, Linear, Schedule
 from dtss.compiler.schedule.hardware import Dram
 from dtss.compiler.schedule.io import LoadedSchedule
@@ -97,7 +97,7 @@ def test_stalls_are_those_of_an_engine_that_copies_a_cycle_at_a_time(case: Case,
     }
     runs = [(name, block, int(count)) for name, counts in cycles.items() for block, count in enumerate(counts[0])]
     expected = SlowDram(schedule, case.tensors, runs).waited()
-    when = timeline(schedule, case.tensors, cycles)
+    when = DramRules.of(schedule, case.tensors).timeline(cycles)
     assert {name: int(count[0]) for name, count in when.waited.items() if count[0]} == expected
     ends = [int(end[0]) for _, end in when.runs.values()]
     assert ends == sorted(ends)
@@ -149,7 +149,8 @@ def test_a_slow_dram_stalls_and_changes_nothing_else(digits: LoadedSchedule) -> 
 def test_counts_of_the_small_network(small: LoadedSchedule) -> None:
     """24 bits of image: one burst. Resident weights do not cross. Two steps of logits, a burst each."""
     runs = {node.name: np.ones((3, 1), np.int64) for node in small.schedule.nodes}
-    counts = dram_counts(small.schedule, small.tensors, timeline(small.schedule, small.tensors, runs).waited)
+    rules = DramRules.of(small.schedule, small.tensors)
+    counts = rules.counts(rules.timeline(runs).waited)
     assert {name: count.stall_cycles.tolist() for name, count in counts.items() if count.stall_cycles.any()} == {
         "image": [22, 22, 22]
     }
