@@ -165,12 +165,12 @@ def node_energy(
     """Energy of one node for each image."""
     none = np.zeros_like(counts.cycles)
     reads, writes, flags = counts.spike_word_reads, counts.spike_word_writes, counts.words_offered
-    from_image, is_image = _streams_the_image(schedule, node), isinstance(node, Image)
+    from_image, is_image = streams_the_image(schedule, node), isinstance(node, Image)
     image_words = reads if from_image else writes if is_image else none
     image_flags = flags if from_image else none
     spike_words = (none if from_image else reads) + (none if is_image else writes)
     spike_flags = none if from_image else flags
-    spike_rows, current_rows = _stationary_rows(schedule, node, counts)
+    spike_rows, current_rows = stationary_rows(schedule, node, counts)
     energies = {
         "accumulate": counts.accumulates * costs.accumulate,
         "gated_accumulate": counts.gated_accumulates * costs.gated_accumulate,
@@ -194,11 +194,11 @@ def node_energy(
     return EnergyByKind(**energies)
 
 
-def _streams_the_image(schedule: Schedule, node: AnyNode) -> bool:
+def streams_the_image(schedule: Schedule, node: AnyNode) -> bool:
     return bool(node.inputs) and isinstance(schedule.node(node.inputs[0]), Image)
 
 
-def _stationary_rows(schedule: Schedule, node: AnyNode, counts: Counts) -> tuple[Counter, Counter]:
+def stationary_rows(schedule: Schedule, node: AnyNode, counts: Counts) -> tuple[Counter, Counter]:
     """An attention product's stationary reads as (rows of C bits from spike memory, rows of currents)."""
     none = np.zeros_like(counts.cycles)
     if not isinstance(node, AttentionProduct):

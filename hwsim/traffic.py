@@ -11,7 +11,8 @@ import numpy as np
 from dtss.compiler.schedule.buffers import memory_uses, parameter_bits
 from dtss.compiler.schedule.cycles import Counter, Counts
 from dtss.compiler.schedule.dram import DramCounts
-from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Image, Product, Schedule
+from dtss.compiler.schedule.format import AnyNode, Image, Schedule
+from dtss.hwsim.energy import stationary_rows, streams_the_image
 from dtss.hwsim.simulate import Result
 
 
@@ -32,8 +33,8 @@ def node_traffic(schedule: Schedule, node: AnyNode, counts: Counts, dram: DramCo
     words = array.rows * counts.spike_word_reads + counts.words_offered
     written_words = array.rows * counts.spike_word_writes
     none = np.zeros_like(counts.cycles)
-    from_image = bool(node.inputs) and isinstance(schedule.node(node.inputs[0]), Image)
-    spike_rows, current_rows = _stationary(schedule, node, counts)
+    from_image = streams_the_image(schedule, node)
+    spike_rows, current_rows = stationary_rows(schedule, node, counts)
     moved = {
         "weight_memory": (
             array.columns * widths.weight * counts.weight_row_reads,
@@ -63,17 +64,6 @@ def node_traffic(schedule: Schedule, node: AnyNode, counts: Counts, dram: DramCo
         "dram": (dram.dram_read_bits, dram.dram_write_bits),
     }
     return {memory: Traffic(read_bits=read, written_bits=written) for memory, (read, written) in moved.items()}
-
-
-def _stationary(schedule: Schedule, node: AnyNode, counts: Counts) -> tuple[Counter, Counter]:
-    """An attention product's stationary reads as (rows of C bits from spike memory, rows of currents)."""
-    none = np.zeros_like(counts.cycles)
-    if not isinstance(node, AttentionProduct):
-        return none, none
-    stationary = schedule.node(node.inputs[1])
-    if isinstance(stationary, Product) or stationary.value.is_current:
-        return none, counts.stationary_row_reads
-    return counts.stationary_row_reads * stationary.value.planes, none
 
 
 class MemoryRow(msgspec.Struct, frozen=True, kw_only=True):
