@@ -16,8 +16,8 @@ from dtss.compiler.export_onnx import export_onnx, onnx_bytes
 from dtss.compiler.frontend.dtss import graph_of
 from dtss.compiler.graph.ir import Graph
 from dtss.compiler.passes.base import Target
+from dtss.compiler.passes.lower_attention import LowerAttention
 from dtss.compiler.passes.manager import run_passes
-from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.schedule.hardware import load_hardware
 from dtss.models.checkpoint import Checkpoint, load
 from dtss.models.spikformer import CONFIGS, Spikformer
@@ -168,6 +168,6 @@ def test_skipped_steps_are_absent(checkpoint: Checkpoint, exported: Path) -> Non
 
 
 def test_a_file_with_all_steps_is_found_out(checkpoint: Checkpoint) -> None:
-    everything: Graph = run_passes(graph_of(checkpoint), (ReassociateAttention(),), TARGET)
+    everything: Graph = run_passes(graph_of(checkpoint), (LowerAttention(),), TARGET)
     with pytest.raises(AssertionError, match="Conv"):
         assert_only_live_products(onnx_bytes(everything), checkpoint)
