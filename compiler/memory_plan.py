@@ -22,6 +22,7 @@ from dtss.compiler.schedule.buffers import (
     row_bits,
     weight_bits,
     weight_buffers,
+    weights_fit,
 )
 from dtss.compiler.schedule.format import MemoryName, MemoryPlan, MemoryUse, Region, Schedule
 from dtss.compiler.schedule.interpret import Tensors
@@ -32,7 +33,7 @@ VALUE_MEMORIES: tuple[MemoryName, ...] = ("spike", "current", "membrane", "image
 def plan_memory(schedule: Schedule, tensors: Tensors) -> MemoryPlan:
     """The regions of all memories; a `CompileError` names the entries of the hardware file that would be enough."""
     weights = weight_buffers(schedule, tensors)
-    resident = sum(buffer.rows for buffer in weights) <= capacity_rows(schedule, "weight")
+    resident = weights_fit(schedule, weights)
     regions = _in_a_ring(weights, capacity_rows(schedule, "weight"))
     used = min(sum(buffer.rows for buffer in weights), capacity_rows(schedule, "weight"))
     kept = buffers(schedule)

@@ -199,7 +199,7 @@ def _measured(result: Result, groups: tuple[tuple[NodeResult, ...], ...], key: K
         layers=layers,
         total=add_costs(layers),
         latency_us=float(result.latency_us.mean()),
-        edp_pj_us=mean_of_products(result.energy_pj, result.latency_us),
+        edp_pj_us=float(result.edp_pj_us.mean()),
     )
 
 

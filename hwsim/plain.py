@@ -21,7 +21,7 @@ from dtss.compiler.schedule.format import AnyNode, Image, Integrator, Lif, Produ
 from dtss.compiler.schedule.geometry import Geometry, PassTable, geometry, pass_table
 from dtss.hwsim.energy import EnergyByKind, access_energies, node_energy
 from dtss.hwsim.products import Tensors
-from dtss.hwsim.reshape import cut_again, dense_counts, multiplications, whole
+from dtss.hwsim.reshape import cut_again, dense_counts, whole
 from dtss.hwsim.simulate import NodeResult, Result
 
 STREAMED = ("stream_cycles", "words_issued", "active_bits", "accumulates", "gated_accumulates")
@@ -216,9 +216,3 @@ def extension(result: Result) -> tuple[int, int]:
     constant = fed_by_the_image_alone(result.schedule)
     products = [node for node in result.schedule.products if node.name not in constant]
     return sum(len(node.steps.active) for node in products), len(products) * result.schedule.time_steps
-
-
-def spike_multiplications(schedule: Schedule) -> int:
-    """MACs of the layers that spikes stream through, once."""
-    constant = fed_by_the_image_alone(schedule)
-    return sum(multiplications(schedule, node) for node in schedule.products if node.name not in constant)

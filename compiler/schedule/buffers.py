@@ -89,6 +89,11 @@ def needed_rows(kept: Sequence[Buffer]) -> int:
     return max((sum(each.rows for each in kept if each.first <= time <= each.last) for time in times), default=0)
 
 
+def weights_fit(schedule: Schedule, blocks: Sequence[Buffer]) -> bool:
+    """Whether all weight blocks stay in weight memory."""
+    return sum(block.rows for block in blocks) <= capacity_rows(schedule, "weight")
+
+
 def needed_weight_rows(blocks: Sequence[Buffer], resident: bool) -> int:
     """Everything, or the largest block with the next one, which is fetched meanwhile."""
     rows = [block.rows for block in blocks]

@@ -18,6 +18,7 @@ from dtss.compiler.schedule.buffers import (
     row_bits,
     weight_bits,
     weight_buffers,
+    weights_fit,
 )
 from dtss.compiler.schedule.format import MemoryUse, Region, Schedule
 
@@ -31,7 +32,7 @@ def check_memory(schedule: Schedule, tensors: Mapping[str, NDArray[Any]]) -> Vio
     yield from _regions(plan.regions, needed)
     found = {_key(region): region for region in plan.regions}
     placed = [(buffer, region) for buffer in needed if (region := found.get(_key(buffer))) is not None]
-    resident = sum(block.rows for block in weights) <= capacity_rows(schedule, "weight")
+    resident = weights_fit(schedule, weights)
     if plan.weights_resident != resident:
         yield "memory.weights_resident", f"found {plan.weights_resident}", f"the weights make it {resident}"
     if plan.weight_bits != weight_bits(schedule, tensors):

@@ -125,7 +125,7 @@ def page(result: Result, comparison: Comparison | None = None, savings: tuple[Sa
         "size": quantities.size,
         "rate": quantities.rate,
     }
-    rows = layers(result)
+    rows, memories = layers(result), memory_rows(result)
     text = environment.get_template("report.html.j2").render(
         result=result,
         schedule=result.schedule,
@@ -146,8 +146,8 @@ def page(result: Result, comparison: Comparison | None = None, savings: tuple[Sa
         timeline_finding=_timeline_finding(rows),
         comparison=None if comparison is None else comparison_section(result, comparison),
         savings=None if savings is None else savings_rows(savings),
-        memories=_memories(result),
-        memory_finding=_memory_finding(result),
+        memories=_memories(memories),
+        memory_finding=_memory_finding(memories),
         roofline=roofline(result),
         entries=[(name, _entry_value(entry), entry) for name, entry in result.technology.entries.items()],
     )
@@ -366,8 +366,7 @@ def _ticks(cycles: float) -> tuple[tuple[float, str], ...]:
     return tuple((round(100 * i * step / cycles, 3), quantities.whole(i * step)) for i in range(count + 1))
 
 
-def _memories(result: Result) -> tuple[MemoryLine, ...]:
-    rows = memory_rows(result)
+def _memories(rows: tuple[MemoryRow, ...]) -> tuple[MemoryLine, ...]:
     longest = max((row.read_bits + row.written_bits for row in rows), default=1.0)
     return tuple(
         MemoryLine(
@@ -377,8 +376,7 @@ def _memories(result: Result) -> tuple[MemoryLine, ...]:
     )
 
 
-def _memory_finding(result: Result) -> str:
-    rows = memory_rows(result)
+def _memory_finding(rows: tuple[MemoryRow, ...]) -> str:
     if not rows:
         return "Nothing moves: every step is pruned."
     bits = sum(row.read_bits + row.written_bits for row in rows)
