@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dtss.compiler.schedule.cycles import ConstantCounts, Counts, ProductRules, elementwise_events
 from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Lif, Linear, Product, Schedule
-from dtss.hwsim.kernels import count_ones, count_ones_of_bytes, count_spiking, gather_ones
+from dtss.hwsim.kernels import count_ones, count_spiking, gather_ones
 from dtss.hwsim.products import Tensors, pixel_taps, streamed_by_head
 from dtss.hwsim.values import NodeRun, Stack, stack_of
 
@@ -137,7 +137,7 @@ class ProductCounter:
             border = ones_of_slices(self.border, planes, self.lanes)
             slices = np.concatenate([slices, np.broadcast_to(border, (steps, batch, *border.shape))], axis=2)
         packed = self.node.tiling.offsets_per_word if self.node.tiling is not None else 1
-        gather_ones(slices, np.arange(steps, dtype=np.int32), taps, packed, words)
+        gather_ones(slices, taps, packed, words)
 
 
 Counter = ProductCounter | ConstantCounter
@@ -154,10 +154,7 @@ def ones_of_slices(values: NDArray[Any], planes: int, lanes: int) -> Ones:
     *outer, length = values.shape
     rows = np.ascontiguousarray(values).reshape(-1, length)
     ones = np.empty((len(rows), planes, -(-length // lanes)), np.int32)
-    if rows.dtype == np.uint8 and length % 8 == 0 and (lanes % 8 == 0 or lanes >= length) and min(lanes, length) < 256:
-        count_ones_of_bytes(rows.view(np.uint64), lanes, ones)
-    else:
-        count_ones(rows, lanes, ones)
+    count_ones(rows, lanes, ones)
     return ones.reshape(*outer, *ones.shape[1:])
 
 
