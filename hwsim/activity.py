@@ -53,11 +53,6 @@ class ConstantCounter:
     constant: ConstantCounts
     time_steps: int
 
-    @property
-    def is_idle(self) -> bool:
-        """Its work is all in other nodes' counts."""
-        return not self.constant.constant
-
     def activity(self, run: NodeRun) -> NodeActivity:
         """Counts of one run."""
         counts = self.constant.of_batch(run.batch)
@@ -89,8 +84,6 @@ class ProductCounter:
     lanes: int
     taps: NDArray[np.int32] | None
     border: NDArray[Any] | None
-
-    is_idle = False
 
     @classmethod
     def of(cls, schedule: Schedule, tensors: Tensors, node: Product) -> ProductCounter:

@@ -28,8 +28,8 @@ from dtss.hwsim.energy import (
     Picojoules,
     access_energies,
     add_up,
-    configuration_energy_pj,
-    node_energy,
+    configuration_bits,
+    node_energies,
     total,
 )
 from dtss.hwsim.execute import Program, run_program
@@ -224,6 +224,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
     dram: DramRules
     groups: tuple[str | None, ...]
     images_at_once: int
+    configuration_bits: int
 
     @classmethod
     def of(cls, loaded: LoadedSchedule) -> Simulator:
@@ -236,6 +237,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             dram=DramRules.of(schedule, tensors),
             groups=tuple(feeds_group(schedule, node) for node in schedule.nodes),
             images_at_once=images_per_chunk(schedule),
+            configuration_bits=configuration_bits(schedule, tensors),
         )
 
     def run(
@@ -246,7 +248,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         threads: int | None = None,
     ) -> Result:
         """As `simulate`; a batch is split over `threads`, None: the processors that this process may use."""
-        schedule, tensors = self.loaded.schedule, self.loaded.tensors
+        schedule = self.loaded.schedule
         threads = threads or len(os.sched_getaffinity(0))
         size = min(max(1, self.images_at_once // threads), math.ceil(len(samples.pixels) / threads))
         starts = range(0, len(samples.pixels), size)
@@ -276,7 +278,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             timeline=when,
             logits_per_step=steps,
             accuracy=_accuracy(steps.mean(axis=0), samples),
-            configuration_energy_pj=configuration_energy_pj(schedule, tensors, technology),
+            configuration_energy_pj=self.configuration_bits * technology.dram.pj,
         )
 
     def run_chunk(self, pixels: Pixels, advance: Callable[[], None] = lambda: None) -> Chunk:
@@ -304,14 +306,8 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         when = self.dram.timeline(run_cycles)
         costs = access_energies(schedule, technology)
         dram = self.dram.counts(when.waited)
-        batch = len(activity[0].counts.cycles)
-        nothing = EnergyByKind(**{kind: np.zeros(batch) for kind in EnergyByKind.__struct_fields__})
-
-        def energy(node: AnyNode, counter: Counter, found: NodeActivity) -> EnergyByKind:
-            if counter.is_idle and node.name != schedule.output.node:
-                return nothing
-            return node_energy(schedule, node, found.counts, dram[node.name], costs)
-
+        counts, moved = [found.counts for found in activity], [dram[node.name] for node in schedule.nodes]
+        energies = node_energies(schedule, schedule.nodes, counts, moved, costs)
         results = tuple(
             NodeResult(
                 node=node,
@@ -319,10 +315,10 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
                 neuron=node.neuron if isinstance(node, Product) else None,
                 counts=found.counts,
                 dram=dram[node.name],
-                energy_pj=energy(node, counter, found),
+                energy_pj=energy,
                 spikes=found.spikes,
             )
-            for node, group, counter, found in zip(schedule.nodes, self.groups, self.counters, activity, strict=True)
+            for node, group, found, energy in zip(schedule.nodes, self.groups, activity, energies, strict=True)
         )
         return results, when
 
