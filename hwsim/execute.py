@@ -10,6 +10,7 @@ Shape letters as in `dtss.compiler.schedule.format`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import assert_never
@@ -67,13 +68,15 @@ def execute(schedule: Schedule, tensors: Tensors, pixels: Array) -> Iterator[Nod
     return run_program(Program.of(schedule, tensors), pixels, record=True)
 
 
-def run_program(program: Program, pixels: Array, *, record: bool = False) -> Iterator[NodeRun]:
-    """Run `pixels` [B, H, W, C], node by node; a value is dropped after its last reader."""
+def run_program(
+    program: Program, pixels: Array, *, record: bool = False, pool: Executor | None = None
+) -> Iterator[NodeRun]:
+    """Run `pixels` [B, H, W, C], node by node; a value is dropped after its last reader. pool: helps with products."""
     values: dict[str, AtSteps] = {}
     streamed: dict[str, Streamed] = {}
     for node, step in zip(program.schedule.nodes, program.steps, strict=True):
         sources = [(program.schedule.node(name), values[name]) for name in node.inputs]
-        run = _run(step, node, sources, pixels, streamed, record=record)
+        run = _run(step, node, sources, pixels, streamed, record=record, pool=pool)
         values[node.name] = run.values
         yield run
         for name in program.finished[node.name]:
@@ -103,6 +106,7 @@ def _run(
     streamed: dict[str, Streamed],
     *,
     record: bool,
+    pool: Executor | None,
 ) -> NodeRun:
     batch = len(pixels)
     match step:
@@ -116,7 +120,7 @@ def _run(
             inputs = tuple(stack_of(source, held, node.steps.active, batch) for source, held in sources)
     match step:
         case WeightedProduct():
-            return step.run(inputs, _shared(step, inputs[0], sources[0][1], streamed))
+            return step.run(inputs, _shared(step, inputs[0], sources[0][1], streamed), pool)
         case AttentionByHead():
             return step.run(inputs)
         case Add() | MaxPool() | SumPool() | TokenSum():

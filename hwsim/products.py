@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, assert_never
@@ -31,11 +32,13 @@ from dtss.hwsim.registers import multiplies_bytes
 from dtss.hwsim.values import Array, Currents, NodeRun, Stack, check_bounds, integer_for, integer_for_value, largest
 
 Tensors = Mapping[str, NDArray[Any]]
+Events = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 PARTIAL_LIMIT = (1 << 15) - 1  # of an int16
 EVENTS_AT_ONCE = 8  # weight rows that a kernel adds before it looks at its budget
 DENSE_FROM = 0.2  # share of values that are not zero from which the dense product takes less time: benchmarks/README.md
 DENSE_FROM_WITHOUT_BYTES = 0.6  # where no instruction multiplies bytes
+WORTH_THREADS = 50_000_000  # products of a weight and a value, zeros counted: a few tenths of a millisecond
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Streamed:
         return count_events(self._rows)
 
     @cached_property
-    def events(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def events(self) -> Events:
         """See `list_events`."""
         return list_events(self._rows, self.starts, self.above_one)
 
@@ -118,25 +121,33 @@ class WeightedProduct:
         bias = _bias(tensors, node).astype(wide)
         return cls(node, node.inputs[0], taps, border, rows, panels, bias, highest, partial, budget)
 
-    def run(self, inputs: tuple[Stack, ...], streamed: Streamed) -> NodeRun:
-        """The sums at every step that accumulates."""
+    def run(self, inputs: tuple[Stack, ...], streamed: Streamed, pool: Executor | None) -> NodeRun:
+        """The sums at every step that accumulates; large ones a step on each thread of the pool."""
         steps, batch = inputs[0].frames.shape[:2]
         sums = np.empty((steps, batch, len(self.taps), self.node.channels), self.bias.dtype)
-        dense_from = DENSE_FROM if multiplies_bytes() else DENSE_FROM_WITHOUT_BYTES
-        for step in range(steps):
-            frames = slice(step * batch, (step + 1) * batch)
-            if self.panels is not None and streamed.share(frames.start, frames.stop) >= dense_from:
-                multiply_dense(
-                    streamed.values[frames], self.taps, self.panels, sums[step].reshape(-1, self.node.channels)
-                )
-            else:
-                self._add_events(streamed, frames, sums[step])
+        frames = [slice(step * batch, (step + 1) * batch) for step in range(steps)]
+        dense = [self._is_dense(streamed, of_step) for of_step in frames]
+        events = None if all(dense) else streamed.events  # listed once, before the threads part
+
+        def add_up(step: int) -> None:
+            if self.panels is not None and dense[step]:
+                into = sums[step].reshape(-1, self.node.channels)
+                multiply_dense(streamed.values[frames[step]], self.taps, self.panels, into)
+            elif events is not None:
+                self._add_events(streamed, events, frames[step], sums[step])
+
+        small = len(self.rows) * sums.size < WORTH_THREADS
+        list(map(add_up, range(steps)) if pool is None or small else pool.map(add_up, range(steps)))
         return _product_run(self.node, inputs, sums, self.bias)
 
-    def _add_events(self, streamed: Streamed, frames: slice, sums: Array) -> None:
+    def _is_dense(self, streamed: Streamed, frames: slice) -> bool:
+        dense_from = DENSE_FROM if multiplies_bytes() else DENSE_FROM_WITHOUT_BYTES
+        return self.panels is not None and streamed.share(frames.start, frames.stop) >= dense_from
+
+    def _add_events(self, streamed: Streamed, events: Events, frames: slice, sums: Array) -> None:
         _, rows, length = streamed.values.shape
         starts = streamed.starts[frames.start * rows : frames.stop * rows + 1]
-        channels, amounts = streamed.events
+        channels, amounts = events
         partial = np.empty(self.node.channels, self.partial)
         cut = (self.taps, rows, length, self.rows, self.budget, partial, sums)
         if streamed.above_one:

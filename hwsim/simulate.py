@@ -7,7 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cached_property
 
 import msgspec
@@ -247,7 +247,10 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         progress: Progress = lambda done, whole: None,
         threads: int | None = None,
     ) -> Result:
-        """As `simulate`; a batch is split over `threads`, None: the processors that this process may use."""
+        """As `simulate`, on `threads`, None: the processors that this process may use.
+
+        Chunks of a batch are split over them; of a single chunk, the time steps of its larger products.
+        """
         schedule = self.loaded.schedule
         threads = threads or len(os.sched_getaffinity(0))
         size = min(max(1, self.images_at_once // threads), math.ceil(len(samples.pixels) / threads))
@@ -260,14 +263,14 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             with telling:
                 progress(next(done), whole)
 
-        def run_from(start: int) -> Chunk:
-            return self.run_chunk(samples.pixels[start : start + size], advance)
+        def run_from(start: int, pool: Executor | None = None) -> Chunk:
+            return self.run_chunk(samples.pixels[start : start + size], advance, pool)
 
-        if len(starts) == 1:
-            chunks = [run_from(0)]
-        else:
-            with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(threads) as pool:
+            if len(starts) > 1:
                 chunks = list(pool.map(run_from, starts))
+            else:
+                chunks = [run_from(0, pool if threads > 1 else None)]
         steps = np.concatenate([chunk.logits for chunk in chunks], axis=1) * schedule.output.scale
         nodes, when = self.account(_join(chunks), technology)
         return Result(
@@ -281,12 +284,14 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             configuration_energy_pj=self.configuration_bits * technology.dram.pj,
         )
 
-    def run_chunk(self, pixels: Pixels, advance: Callable[[], None] = lambda: None) -> Chunk:
+    def run_chunk(
+        self, pixels: Pixels, advance: Callable[[], None] = lambda: None, pool: Executor | None = None
+    ) -> Chunk:
         """Images that run side by side."""
         schedule = self.loaded.schedule
         activity: list[NodeActivity] = []
         logits = np.zeros((schedule.time_steps, len(pixels), len(schedule.output.classes)), np.int64)
-        for counter, run in zip(self.counters, run_program(self.program, pixels), strict=True):
+        for counter, run in zip(self.counters, run_program(self.program, pixels, pool=pool), strict=True):
             activity.append(counter.activity(run))
             if run.node.name == schedule.output.node:
                 logits = np.stack([run.value_at(t).reshape(len(pixels), -1) for t in range(schedule.time_steps)])
