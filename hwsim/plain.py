@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import DRAIN, Counter, Counts, block_cycles, elementwise_counts, load_cycles
+from dtss.compiler.schedule.cycles import Counter, Counts, block_cycles, elementwise_counts, load_cycles
 from dtss.compiler.schedule.dram import DramRules
+from dtss.compiler.schedule.events import DRAIN
 from dtss.compiler.schedule.format import AnyNode, Image, Integrator, Lif, Product, Schedule, Steps, TimeOrder
 from dtss.compiler.schedule.geometry import Geometry, PassTable, geometry, pass_table
 from dtss.hwsim.energy import EnergyByKind, access_energies, node_energy
