@@ -36,7 +36,7 @@ def run(
     crossbars = None if in_memory is None else load_in_memory_table(in_memory)
     loaded = load(Path(schedule))
     samples = load_samples(loaded, str(schedule), None if images is None else Path(images), limit)
-    result = simulate(loaded, samples, technology, progress)
+    result = simulate(loaded, samples, technology, progress, by_step=True)
     if crossbars is None:
         return result
     return msgspec.structs.replace(result, in_memory=on_crossbars(loaded.schedule, crossbars))
