@@ -78,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
         "--savings", action="store_true", help="simulate it with every time step run, too, and say what pruning saves"
     )
     parser.add_argument(
+        "--steps",
+        action="store_true",
+        help="also print what each time step of each layer does, and what its steps share",
+    )
+    parser.add_argument(
         "--compare", action="store_true",
         help="set it beside itself without masks and beside ANNs on the same machine, and say where they break even",
     )  # fmt: skip
@@ -192,7 +197,7 @@ def _write(options: argparse.Namespace, result: Result, beside: Beside) -> None:
 
         sys.stdout.write(encode(result, beside.comparison, beside.paper_model, beside.savings).decode())
     elif not options.quiet:
-        _print_table(result, beside)
+        _print_table(result, beside, steps=options.steps)
 
 
 def _files(options: argparse.Namespace, result: Result, beside: Beside) -> Iterator[tuple[Path, bytes]]:
@@ -218,11 +223,15 @@ def _files(options: argparse.Namespace, result: Result, beside: Beside) -> Itera
         yield options.outputs, outputs_npz(result)
 
 
-def _print_table(result: Result, beside: Beside) -> None:
+def _print_table(result: Result, beside: Beside, *, steps: bool) -> None:
     from dtss.hwsim.report.text import print_result
 
     console = _console()
     print_result(result, console)
+    if steps:
+        from dtss.hwsim.report.steps_text import print_steps
+
+        print_steps(result, console)
     if beside.savings is not None:
         from dtss.hwsim.report.savings_text import print_savings
 

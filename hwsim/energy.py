@@ -149,7 +149,7 @@ def leakage_uw(hardware: Hardware, technology: Technology) -> float:
     """What the machine draws at all times; µW over MHz is pJ a cycle."""
     array, widths, memory = hardware.array, hardware.widths, hardware.memory
     memory_bytes: int = sum(getattr(memory, name) for name in memory.__struct_fields__)
-    lane_bits = array.rows * array.columns * widths.weight
+    lane_bits = array.lanes * widths.weight
     register_bits = WEIGHT_BANKS * lane_bits + array.strip_slots * array.columns * widths.accumulator
     return (
         memory_bytes / BYTES_PER_KIB * technology.sram_leakage.uw

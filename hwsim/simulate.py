@@ -185,8 +185,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def lanes_busy(self) -> float:
         """Share of all cycles × R × C in which a lane adds: what the array could do at most."""
-        array = self.schedule.hardware.array
-        return float(self.sum_of("accumulates").sum() / (max(1, self.cycles.sum()) * array.rows * array.columns))
+        lanes = self.schedule.hardware.array.lanes
+        return float(self.sum_of("accumulates").sum() / (max(1, self.cycles.sum()) * lanes))
 
     def sum_of(self, count: str) -> NDArray[np.int64]:
         """One field of `Counts` over all nodes [B]."""

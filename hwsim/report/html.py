@@ -19,6 +19,7 @@ from dtss.hwsim.report.layers import MEANINGS, Layer, State, layers
 from dtss.hwsim.report.quantities import NO_BREAK
 from dtss.hwsim.report.roofline import roofline
 from dtss.hwsim.report.savings_text import savings_rows
+from dtss.hwsim.report.steps_html import step_section
 from dtss.hwsim.savings import Saving
 from dtss.hwsim.simulate import Result
 from dtss.hwsim.technology import AnyEntry, Entry, Leakage, ProductCurve, SizeCurve, WidthCurve
@@ -27,7 +28,8 @@ from dtss.hwsim.traffic import MemoryRow, memory_rows
 TEMPLATES = Path(__file__).parent / "template"
 
 UNITS = (
-    ("stream_cycles", "stream", "array", "spike words stream in"),
+    ("words_issued", "stream", "array", "a spike word enters"),
+    ("skipper_cycles", "skipper", "skipper", "a group of zeros passes"),
     ("load_stall_cycles", "stall", "weight wait", "next tile still loading"),
     ("walk_cycles", "walk", "neuron walk", "sums leave the array"),
     ("elementwise_cycles", "elementwise", "elementwise", "adds, pools, token sums"),
@@ -144,6 +146,7 @@ def page(result: Result, comparison: Comparison | None = None, savings: tuple[Sa
         lanes=_lanes(rows),
         ticks=_ticks(_cycles(rows)),
         timeline_finding=_timeline_finding(rows),
+        step_section=step_section(result, {row.name: number for number, row in enumerate(rows, start=1)}),
         comparison=None if comparison is None else comparison_section(result, comparison),
         savings=None if savings is None else savings_rows(savings),
         memories=_memories(memories),

@@ -18,6 +18,7 @@ from dtss.hwsim.report.comparison_json import ComparisonJson, comparison_json
 from dtss.hwsim.report.layers import State, firing_rate, states
 from dtss.hwsim.report.paper_model import PaperModelJson, paper_model_json
 from dtss.hwsim.report.quantities import spread
+from dtss.hwsim.report.steps import SharedCyclesJson, StepsJson, shared_json, steps_json
 from dtss.hwsim.savings import Saving
 from dtss.hwsim.simulate import NodeResult, Result
 from dtss.hwsim.technology import Technology
@@ -120,6 +121,7 @@ class LayerJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     neuron: the LIF that walks this product; the walk's cycles and events are counted here.
     firing_rate: of a LIF, spikes per neuron and time step.  spikes_per_step: sums over the images.
+    by_step, shared_cycles: null where the run did not count steps; dtss-sim always does.
     """
 
     name: str
@@ -133,6 +135,8 @@ class LayerJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     energy_pj_per_image: EnergySums
     firing_rate: float | None
     spikes_per_step: tuple[int, ...] | None
+    by_step: StepsJson | None
+    shared_cycles: SharedCyclesJson | None
 
 
 class PerImageJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -223,7 +227,7 @@ def result_json(
             average_after_pruning=schedule.average_time_steps.pruned,
         ),
         totals=_totals(result),
-        layers=tuple(_layer(node, schedule.time_steps) for node in result.nodes),
+        layers=tuple(_layer(result, node) for node in result.nodes),
         per_image=PerImageJson(cycles=tuple(result.cycles.tolist()), energy_pj=tuple(result.energy_pj.tolist())),
         comparison=None if comparison is None else comparison_json(result, comparison),
         paper_model=None if paper_model is None else paper_model_json(paper_model),
@@ -258,7 +262,8 @@ def _totals(result: Result) -> TotalsJson:
     )
 
 
-def _layer(node: NodeResult, time_steps: int) -> LayerJson:
+def _layer(result: Result, node: NodeResult) -> LayerJson:
+    time_steps = result.schedule.time_steps
     return LayerJson(
         name=node.name,
         kind=node.kind,
@@ -271,6 +276,8 @@ def _layer(node: NodeResult, time_steps: int) -> LayerJson:
         energy_pj_per_image=mean_energy([node.energy_pj]),
         firing_rate=firing_rate(node, time_steps),
         spikes_per_step=None if node.spikes is None else tuple(node.spikes.sum(axis=0).tolist()),
+        by_step=steps_json(result, node),
+        shared_cycles=shared_json(node),
     )
 
 

@@ -17,7 +17,7 @@ from dtss.hwsim.compare import Comparison, compare
 from dtss.hwsim.images import load_samples
 from dtss.hwsim.report.html import page
 from dtss.hwsim.report.layers import layers
-from dtss.hwsim.report.quantities import energy
+from dtss.hwsim.report.quantities import energy, whole
 from dtss.hwsim.report.result_json import encode
 from dtss.hwsim.simulate import Result, simulate
 from dtss.hwsim.technology import load_technology
@@ -57,7 +57,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def result(digits: LoadedSchedule) -> Result:
-    return simulate(digits, load_samples(digits, "digits", None, 12), load_technology("45nm"))
+    return simulate(digits, load_samples(digits, "digits", None, 12), load_technology("45nm"), by_step=True)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,8 @@ def test_every_layer_is_in_every_figure(file: Path, result: Result) -> None:
     cells = [cell for cell in elements.with_class("cell") if "title" in cell]
     assert len(cells) == sum(len(row.states) + len(row.neuron_states) for row in rows)
     drawn = Counter(re.findall(r'<rect class="(\w+)"', file.read_text(encoding="utf-8")))
-    assert drawn["stream"] == sum(row.stream_cycles > 0 for row in rows)
+    assert drawn["stream"] == sum(row.words_issued > 0 for row in rows)
+    assert drawn["skipper"] == sum(row.skipper_cycles > 0 for row in rows)
     assert drawn["walk"] == sum(row.walk_cycles > 0 for row in rows)
     assert drawn["elementwise"] == sum(row.elementwise_cycles > 0 for row in rows)
 
@@ -125,6 +126,20 @@ def test_bars_are_as_long_as_the_energy(file: Path, result: Result) -> None:
         assert float(row["data-value"] or "nan") == pytest.approx(whole, rel=1e-12)
 
 
+def test_the_parts_of_a_layer_are_its_cycles(file: Path, result: Result) -> None:
+    elements = Elements(file.read_text(encoding="utf-8"))
+    parts = [float(a["data-cycles"] or "nan") for tag, a, _ in elements.found if tag == "i" and "data-cycles" in a]
+    assert sum(parts) == pytest.approx(float(result.cycles.mean()), rel=1e-9)
+    amounts = [a for a in elements.with_class("amount") if "data-cycles-of" in a]
+    wholes = {str(a["data-cycles-of"]): float(a["data-value"] or "nan") for a in amounts}
+    assert wholes == {node.name: float(node.cycles.mean()) for node in result.nodes if node.cycles.any()}
+
+
+def test_a_result_without_steps_has_no_such_figure(digits: LoadedSchedule) -> None:
+    result = simulate(digits, load_samples(digits, "digits", None, 1), load_technology("45nm"))
+    assert b"data-step-of" not in page(result)
+
+
 def test_the_browser_reports_no_error(browser: str, file: Path, tmp_path: Path) -> None:
     done = in_browser(browser, file, tmp_path / "profile", "--dump-dom")
     assert "CONSOLE" not in done.stderr
@@ -132,6 +147,21 @@ def test_the_browser_reports_no_error(browser: str, file: Path, tmp_path: Path) 
     assert [a.get("id") for tag, a, _ in elements.found if tag == "section" and "id" in a] == [
         "energy", "steps", "timeline", "memory", "layers", "basis",
     ]  # fmt: skip
+
+
+def test_the_browser_shows_the_steps_of_the_json(browser: str, file: Path, result: Result, tmp_path: Path) -> None:
+    done = in_browser(browser, file, tmp_path / "profile", "--dump-dom")
+    document: dict[str, Any] = json.loads(encode(result))
+    issued = {layer["name"]: layer["by_step"]["words_issued"] for layer in document["layers"]}
+    rows = [
+        (attributes, content) for _, attributes, content in Elements(done.stdout).found if "data-step-of" in attributes
+    ]
+    assert {str(attributes["data-step-of"]) for attributes, _ in rows} >= {
+        n for n, words in issued.items() if any(words)
+    }
+    for attributes, content in rows:
+        words = issued[str(attributes["data-step-of"])][int(attributes["data-step"] or "")]
+        assert not words or content[2] == whole(words / document["images"])
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -20,7 +20,7 @@ from dtss.hwsim.technology import load_technology
 
 @pytest.fixture(scope="module")
 def result(digits: LoadedSchedule) -> Result:
-    return simulate(digits, load_samples(digits, "digits", None, 12), load_technology("45nm"))
+    return simulate(digits, load_samples(digits, "digits", None, 12), load_technology("45nm"), by_step=True)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,28 @@ def test_layers_add_up_to_the_totals(document: dict[str, Any]) -> None:
     assert sum(document["per_image"]["cycles"]) == totals["counts"]["cycles"] + totals["dram"]["stall_cycles"]
     mean = sum(document["per_image"]["energy_pj"]) / document["images"]
     assert mean == pytest.approx(totals["energy_pj_per_image"], rel=1e-12)
+
+
+def test_steps_add_up_to_their_layer(document: dict[str, Any]) -> None:
+    array = document["hardware"]["rows"] * document["hardware"]["columns"]
+    for layer in document["layers"]:
+        steps, counts, shared = layer["by_step"], layer["counts"], layer["shared_cycles"]
+        for name in set(steps) & set(counts) - {"walk_cycles"}:
+            assert sum(steps[name]) == counts[name]
+        assert sum(steps["words_issued"]) + sum(steps["words_skipped"]) == counts["words_offered"]
+        assert sum(steps["walk_cycles"]) + shared["drain"] == counts["walk_cycles"]
+        cycles = counts["cycles"] + layer["dram"]["stall_cycles"]
+        own = sum(sum(steps[name]) for name in ("words_issued", "walk_cycles", "elementwise_cycles"))
+        assert own + sum(shared.values()) == cycles
+        assert sum(steps["array_busy"]) == pytest.approx(counts["words_issued"] / max(1, cycles))
+        assert sum(steps["lanes_busy"]) == pytest.approx(counts["accumulates"] / max(1, cycles) / array)
+
+
+def test_steps_are_null_where_nobody_counted_them(digits: LoadedSchedule) -> None:
+    result = simulate(digits, load_samples(digits, "digits", None, 1), load_technology("45nm"))
+    for layer in json.loads(encode(result))["layers"]:
+        assert layer["by_step"] is None
+        assert layer["shared_cycles"] is None
 
 
 def test_sums_are_exact_integers(document: dict[str, Any], result: Result) -> None:
