@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,19 +15,8 @@ from dtss.compiler.schedule.errors import EXIT_OK
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dtss.hwsim.compare import Comparison
-    from dtss.hwsim.paper_accounting import PaperLayer
-    from dtss.hwsim.savings import Saving
+    from dtss.hwsim.report.beside import Beside
     from dtss.hwsim.simulate import Progress, Result
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What stands beside the result, where it was asked for."""
-
-    comparison: Comparison | None
-    paper_model: tuple[PaperLayer, ...] | None
-    savings: tuple[Saving, ...] | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -167,8 +155,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _beside(options: argparse.Namespace, result: Result, progress: Progress) -> Beside:
     """What --compare and --model ask for; with --plain its run on the same images."""
+    from dtss.hwsim.report.beside import NOTHING, Beside
+
     if not options.compare and not options.savings and options.model == "machine":
-        return Beside(comparison=None, paper_model=None, savings=None)
+        return NOTHING
     from dtss.compiler.schedule.io import load
     from dtss.hwsim.api import run
     from dtss.hwsim.compare import compare
@@ -195,7 +185,7 @@ def _write(options: argparse.Namespace, result: Result, beside: Beside) -> None:
     if options.json == "-":
         from dtss.hwsim.report.result_json import encode
 
-        sys.stdout.write(encode(result, beside.comparison, beside.paper_model, beside.savings).decode())
+        sys.stdout.write(encode(result, beside).decode())
     elif not options.quiet:
         _print_table(result, beside, steps=options.steps)
 
@@ -204,11 +194,11 @@ def _files(options: argparse.Namespace, result: Result, beside: Beside) -> Itera
     if options.json not in (None, "-"):
         from dtss.hwsim.report.result_json import encode
 
-        yield Path(options.json), encode(result, beside.comparison, beside.paper_model, beside.savings)
+        yield Path(options.json), encode(result, beside)
     if options.html is not None:
         from dtss.hwsim.report.html import page
 
-        yield options.html, page(result, beside.comparison, beside.savings)
+        yield options.html, page(result, beside)
     if options.csv is not None:
         from dtss.hwsim.report.table_csv import encode_csv
 

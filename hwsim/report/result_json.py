@@ -10,10 +10,9 @@ import msgspec
 
 from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.dram import DramCounts
-from dtss.hwsim.compare import Comparison
 from dtss.hwsim.energy import EnergyByKind, EnergySums, mean_energy
 from dtss.hwsim.in_memory import InMemoryResult
-from dtss.hwsim.paper_accounting import PaperLayer
+from dtss.hwsim.report.beside import NOTHING, Beside
 from dtss.hwsim.report.comparison_json import ComparisonJson, comparison_json
 from dtss.hwsim.report.layers import State, firing_rate, states
 from dtss.hwsim.report.paper_model import PaperModelJson, paper_model_json
@@ -184,23 +183,13 @@ class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     savings: tuple[SavingJson, ...] | None
 
 
-def encode(
-    result: Result,
-    comparison: Comparison | None = None,
-    paper_model: tuple[PaperLayer, ...] | None = None,
-    savings: tuple[Saving, ...] | None = None,
-) -> bytes:
+def encode(result: Result, beside: Beside = NOTHING) -> bytes:
     """The same result gives the same bytes."""
-    document = msgspec.json.encode(result_json(result, comparison, paper_model, savings), order="sorted")
+    document = msgspec.json.encode(result_json(result, beside), order="sorted")
     return msgspec.json.format(document, indent=2) + b"\n"
 
 
-def result_json(
-    result: Result,
-    comparison: Comparison | None = None,
-    paper_model: tuple[PaperLayer, ...] | None = None,
-    savings: tuple[Saving, ...] | None = None,
-) -> ResultJson:
+def result_json(result: Result, beside: Beside = NOTHING) -> ResultJson:
     schedule = result.schedule
     array = schedule.hardware.array
     return ResultJson(
@@ -229,10 +218,10 @@ def result_json(
         totals=_totals(result),
         layers=tuple(_layer(result, node) for node in result.nodes),
         per_image=PerImageJson(cycles=tuple(result.cycles.tolist()), energy_pj=tuple(result.energy_pj.tolist())),
-        comparison=None if comparison is None else comparison_json(result, comparison),
-        paper_model=None if paper_model is None else paper_model_json(paper_model),
+        comparison=None if beside.comparison is None else comparison_json(result, beside.comparison),
+        paper_model=None if beside.paper_model is None else paper_model_json(beside.paper_model),
         in_memory=result.in_memory,
-        savings=None if savings is None else tuple(_saving(saving) for saving in savings),
+        savings=None if beside.savings is None else tuple(_saving(saving) for saving in beside.savings),
     )
 
 

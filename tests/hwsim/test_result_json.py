@@ -13,6 +13,7 @@ from dtss.hwsim.energy import EnergyByKind, EnergySums
 from dtss.hwsim.images import load_samples
 from dtss.hwsim.paper_accounting import paper_layers
 from dtss.hwsim.report import result_json
+from dtss.hwsim.report.beside import Beside
 from dtss.hwsim.report.result_json import CountSums, encode
 from dtss.hwsim.simulate import Result, simulate
 from dtss.hwsim.technology import load_technology
@@ -46,8 +47,9 @@ def test_result_obeys_the_schema(document: dict[str, Any]) -> None:
 def test_a_compared_result_obeys_the_schema(digits: LoadedSchedule, result: Result) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads(result_json.SCHEMA.read_bytes())
+    beside = Beside(comparison=compare(result, digits.tensors), paper_model=paper_layers(result, digits.tensors))
     compared = json.loads(
-        encode(result, compare(result, digits.tensors), paper_layers(result, digits.tensors)),
+        encode(result, beside),
         parse_constant=pytest.fail,
     )
     jsonschema.validate(compared, schema)
