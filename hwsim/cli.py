@@ -15,6 +15,7 @@ from dtss.compiler.schedule.errors import EXIT_OK
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dtss.compiler.schedule.io import LoadedSchedule
     from dtss.hwsim.report.beside import Beside
     from dtss.hwsim.simulate import Progress, Result
 
@@ -133,18 +134,20 @@ def _share(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from dtss.compiler.schedule.io import load
     from dtss.hwsim.api import run
 
+    loaded = load(options.schedule)
     with _progress(options.quiet) as progress:
         result = run(
-            options.schedule,
+            loaded,
             images=options.images,
             tech=options.tech,
             in_memory=options.in_memory,
             limit=options.limit,
             progress=progress,
         )
-        beside = _beside(options, result, progress)
+        beside = _beside(options, loaded, result, progress)
     samples = result.samples
     if samples.clipped_values:
         highest = result.schedule.preprocess.pixel_max
@@ -153,19 +156,17 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _beside(options: argparse.Namespace, result: Result, progress: Progress) -> Beside:
+def _beside(options: argparse.Namespace, loaded: LoadedSchedule, result: Result, progress: Progress) -> Beside:
     """What --compare and --model ask for; with --plain its run on the same images."""
     from dtss.hwsim.report.beside import NOTHING, Beside
 
     if not options.compare and not options.savings and options.model == "machine":
         return NOTHING
-    from dtss.compiler.schedule.io import load
     from dtss.hwsim.api import run
     from dtss.hwsim.compare import compare
     from dtss.hwsim.paper_accounting import paper_layers
     from dtss.hwsim.savings import savings
 
-    loaded = load(options.schedule)
     tensors = loaded.tensors
     plain = None
     if options.compare and options.plain is not None:
