@@ -73,13 +73,11 @@ def unpruned(schedule: Schedule) -> Schedule:
 def _whole_steps(schedule: Schedule, node: AnyNode) -> Steps:
     """The image enters once, and a mask keeps spikes at zero."""
     every = tuple(range(schedule.time_steps))
-    match node:
-        case Image():
-            return node.steps
-        case Lif():
-            return Steps(active=node.mask_steps, zero=tuple(step for step in every if step not in node.mask_steps))
-        case _:
-            return Steps(active=every)
+    if isinstance(node, Image):
+        return node.steps
+    if isinstance(node, Lif):
+        return Steps(active=node.mask_steps, zero=tuple(step for step in every if step not in node.mask_steps))
+    return Steps(active=every)
 
 
 def _made_to_fit(schedule: Schedule, node: AnyNode) -> AnyNode:
