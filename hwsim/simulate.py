@@ -79,6 +79,11 @@ class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.by_step is None else SharedCycles.of(self.by_step, self.counts, self.dram)
 
     @property
+    def array_busy(self) -> float:
+        """Share of its cycles in which a word that is not all zero enters the array."""
+        return float(self.counts.words_issued.sum() / max(1, self.cycles.sum()))
+
+    @property
     def compute_pj(self) -> Picojoules:
         return total(self.energy_pj, COMPUTE_KINDS)
 
@@ -187,6 +192,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """Share of all cycles × R × C in which a lane adds: what the array could do at most."""
         lanes = self.schedule.hardware.array.lanes
         return float(self.sum_of("accumulates").sum() / (max(1, self.cycles.sum()) * lanes))
+
+    def lanes_busy_of(self, node: NodeResult) -> float:
+        """As `lanes_busy`, of one node and its cycles."""
+        whole = max(1, node.cycles.sum()) * self.schedule.hardware.array.lanes
+        return float(node.counts.accumulates.sum() / whole)
 
     def sum_of(self, count: str) -> NDArray[np.int64]:
         """One field of `Counts` over all nodes [B]."""

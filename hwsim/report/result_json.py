@@ -120,6 +120,7 @@ class LayerJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     neuron: the LIF that walks this product; the walk's cycles and events are counted here.
     firing_rate: of a LIF, spikes per neuron and time step.  spikes_per_step: sums over the images.
+    array_busy, lanes_busy: as in the totals, over the cycles of the node.
     by_step, shared_cycles: null where the run did not count steps; dtss-sim always does.
     """
 
@@ -134,6 +135,8 @@ class LayerJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     energy_pj_per_image: EnergySums
     firing_rate: float | None
     spikes_per_step: tuple[int, ...] | None
+    array_busy: float
+    lanes_busy: float
     by_step: StepsJson | None
     shared_cycles: SharedCyclesJson | None
 
@@ -265,6 +268,8 @@ def _layer(result: Result, node: NodeResult) -> LayerJson:
         energy_pj_per_image=mean_energy([node.energy_pj]),
         firing_rate=firing_rate(node, time_steps),
         spikes_per_step=None if node.spikes is None else tuple(node.spikes.sum(axis=0).tolist()),
+        array_busy=node.array_busy,
+        lanes_busy=result.lanes_busy_of(node),
         by_step=steps_json(result, node),
         shared_cycles=shared_json(node),
     )
