@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from benchmarks.simulator_networks import compiled, network, network_inputs, peer_network, without_masks
-from benchmarks.simulator_peers import PEERS, peer_lines
+from benchmarks.simulator_peers import OURS, PEERS, compare, peer_lines
 from benchmarks.simulator_plot import line_plot
 from dtss.hwsim.execute import run_program
 from dtss.hwsim.images import Samples
@@ -32,7 +32,6 @@ from dtss.models.checkpoint import Checkpoint
 
 Step = Callable[[], object]
 Seconds = dict[str, list[float]]
-OURS = "dtss-sim"
 COMMAND = """
 import atexit, sys
 from dtss.hwsim.cli import main
@@ -55,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.plot is not None:
         result["growth_seconds"] = growth = _growth(options.rounds)
         options.plot.write_text(line_plot("dtss-sim, processor seconds", growth), encoding="utf-8")
+    if options.peers is not None:
+        result["peers"] = compare(options.peers or tuple(PEERS), checkpoint)
     print(json.dumps(result, sort_keys=True) if options.json else "\n".join(_lines(result)))
-    if options.peers:
-        print("\n".join(peer_lines(options.peers, checkpoint)))
     return 0
 
 
@@ -77,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=9, help="timed turns of each contender (9)")
     parser.add_argument("--threads", type=int, default=1, help="threads of every contender (1)")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the cost over images, steps and layers")
-    parser.add_argument("--peers", nargs="*", choices=tuple(PEERS), default=[], help="also run other tools")
+    parser.add_argument("--peers", nargs="*", choices=tuple(PEERS), help="also run other tools; without a name, all")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the tables")
     return parser
 
@@ -224,6 +223,8 @@ def _lines(result: Mapping[str, Any]) -> list[str]:
     seconds = result["command_seconds"]
     processes = f"dtss-sim --help {seconds['help']:.2f} s; one image, whole process {seconds['one image']:.2f} s"
     lines += ["", f"{processes}; peak {result['peak_memory_mib']:.0f} MiB"]
+    if "peers" in result:
+        lines += peer_lines(result["peers"])
     return lines
 
 
