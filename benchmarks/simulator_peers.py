@@ -51,10 +51,9 @@ class Findings:
 
 @dataclass(frozen=True)
 class Peer:
-    """packages: as they are imported.  install: as pip calls them."""
+    """packages: as they are imported; how to install them is in the README."""
 
     packages: tuple[str, ...]
-    install: str
     run: Callable[[Subject], Findings]
     computes: str
     lacks: str
@@ -89,35 +88,30 @@ COUNTERS: Mapping[str, Counter] = {
 PEERS: Mapping[str, Peer] = {
     "spikingjelly": Peer(
         ("spikingjelly",),
-        "spikingjelly==2.0.0",
         _counted_by(COUNTERS["spikingjelly"]),
         "operations of this image × constants, each weight read from memory once an operation",
         "cycles, a machine, masks; inputs above 1 count as dense",
     ),
     "syops": Peer(
         ("syops", "spikingjelly", "progress"),
-        "syops==0.0.5",
         _counted_by(COUNTERS["syops"]),
         "operations of this image by layer",
         "attention's products, cycles, memories, energy, masks; inputs above 1 count as dense",
     ),
     "neurobench": Peer(
         ("neurobench", "snntorch"),
-        "neurobench==2.3.0",
         _counted_by(COUNTERS["neurobench"]),
         "operations of this image",
         "attention's products, cycles, memories, energy, masks",
     ),
     "scalesim": Peer(
         ("scalesim",),
-        "scalesim==3.0.0",
         _simulated_by(dense_simulators.scale_sim),
         "cycles with DRAM waits, from the addresses of each cycle",
         "spikes (nothing depends on the image), neurons, energy",
     ),
     "zigzag": Peer(
-        ("zigzag",),
-        "zigzag-dse==3.9.1",
+        ("zigzag", "six"),
         _simulated_by(dense_simulators.zigzag),
         "cycles and energy of the best mapping it finds, by formulas",
         "spikes (nothing depends on the image), neurons",
@@ -181,7 +175,7 @@ def peer_lines(compared: Mapping[str, Any]) -> list[str]:
         words = ("events of the machine", "") if name == OURS else (PEERS[name].computes, PEERS[name].lacks)
         lines.append(f"| {name} | {found['cpu_seconds']:.2f} | {' | '.join((*numbers, *words))} |")
     for name, package in compared["missing"].items():
-        lines.append(f"{name}: skipped, {package} is not installed (python -m pip install {PEERS[name].install})")
+        lines.append(f"{name}: skipped, {package} is not installed; benchmarks/README.md says how")
     return [*lines, *_same_integers_lines(compared["same_integers"])]
 
 
