@@ -11,7 +11,7 @@ import torch
 
 from dtss.compiler.schedule.format import AttentionProduct, Convolution
 from dtss.compiler.schedule.io import LoadedSchedule
-from dtss.hwsim.activity import node_activity
+from dtss.hwsim.activity import counter_of
 from dtss.hwsim.execute import execute
 from dtss.hwsim.values import NodeRun, Stack
 
@@ -53,5 +53,6 @@ def test_spikingjelly_counts_the_same_accumulates_of_spikes(
 ) -> None:
     pytest.importorskip("spikingjelly")
     names, replay = counters.replays(digits, list(runs.values()))["spikes"]
-    ours = [node_activity(digits.schedule, digits.tensors, runs[name]).counts.accumulates.sum() for name in names]
+    found = [counter_of(digits.schedule, digits.tensors, runs[name].node).activity(runs[name]) for name in names]
+    ours = [each.counts.accumulates.sum() for each in found]
     assert counters.spikingjelly(replay, torch.zeros(1)).accumulates == sum(ours) > 0
