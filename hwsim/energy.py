@@ -26,7 +26,7 @@ Leakage: what the machine draws at all times, for as long as the node takes, its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -159,39 +159,53 @@ def leakage_uw(hardware: Hardware, technology: Technology) -> float:
     )
 
 
-def node_energy(
-    schedule: Schedule, node: AnyNode, counts: Counts, dram: DramCounts, costs: AccessEnergies
-) -> EnergyByKind:
-    """Energy of one node for each image."""
-    none = np.zeros_like(counts.cycles)
-    reads, writes, flags = counts.spike_word_reads, counts.spike_word_writes, counts.words_offered
-    from_image, is_image = streams_the_image(schedule, node), isinstance(node, Image)
-    image_words = reads if from_image else writes if is_image else none
-    image_flags = flags if from_image else none
-    spike_words = (none if from_image else reads) + (none if is_image else writes)
-    spike_flags = none if from_image else flags
-    spike_rows, current_rows = stationary_rows(schedule, node, counts)
+def node_energies(
+    schedule: Schedule,
+    nodes: Sequence[AnyNode],
+    counts: Sequence[Counts],
+    dram: Sequence[DramCounts],
+    costs: AccessEnergies,
+) -> tuple[EnergyByKind, ...]:
+    """Energy of each of `nodes` for each image: computed as tables [nodes, B]."""
+
+    def table(rows: Iterable[Counter]) -> Counter:
+        return np.concatenate(tuple(rows)).reshape(len(nodes), -1)
+
+    def count(name: str) -> Counter:
+        return table(getattr(found, name) for found in counts)
+
+    def dram_count(name: str) -> Counter:
+        return table(getattr(found, name) for found in dram)
+
+    from_image = np.array([[streams_the_image(schedule, node)] for node in nodes])
+    is_image = np.array([[isinstance(node, Image)] for node in nodes])
+    row_bits = np.array([[parameter_bits(schedule.hardware, node)] for node in nodes])
+    stationary = [stationary_rows(schedule, node, found) for node, found in zip(nodes, counts, strict=True)]
+    spike_rows, current_rows = (table(rows) for rows in zip(*stationary, strict=True))
+    reads, writes, flags = count("spike_word_reads"), count("spike_word_writes"), count("words_offered")
+    image_words = np.where(from_image, reads, np.where(is_image, writes, 0))
+    spike_words = np.where(from_image, 0, reads) + np.where(is_image, 0, writes)
+    image_flags, spike_flags = np.where(from_image, flags, 0), np.where(from_image, 0, flags)
     energies = {
-        "accumulate": counts.accumulates * costs.accumulate,
-        "gated_accumulate": counts.gated_accumulates * costs.gated_accumulate,
-        "zero_check": counts.zero_checks * costs.zero_check,
-        "lif_update": counts.lif_updates * costs.lif_update,
-        "weight_memory": (counts.weight_row_reads + dram.weight_row_writes) * costs.weight_row,
-        "parameter_memory": counts.parameter_row_reads
-        * parameter_bits(schedule.hardware, node)
-        * costs.parameter_value_bit,
+        "accumulate": count("accumulates") * costs.accumulate,
+        "gated_accumulate": count("gated_accumulates") * costs.gated_accumulate,
+        "zero_check": count("zero_checks") * costs.zero_check,
+        "lif_update": count("lif_updates") * costs.lif_update,
+        "weight_memory": (count("weight_row_reads") + dram_count("weight_row_writes")) * costs.weight_row,
+        "parameter_memory": count("parameter_row_reads") * row_bits * costs.parameter_value_bit,
         "spike_memory": spike_words * costs.spike_word
         + spike_flags * costs.spike_flag
-        + (counts.spike_row_writes + spike_rows) * costs.spike_row,
+        + (count("spike_row_writes") + spike_rows) * costs.spike_row,
         "image_memory": image_words * costs.image_word + image_flags * costs.image_flag,
-        "accumulator_file": counts.accumulator_reads * costs.accumulator_row_read
-        + counts.accumulator_writes * costs.accumulator_row_write,
-        "membrane_memory": (counts.membrane_row_reads + counts.membrane_row_writes) * costs.membrane_row,
-        "current_memory": (counts.current_row_reads + counts.current_row_writes + current_rows) * costs.current_row,
-        "dram": (dram.dram_read_bits + dram.dram_write_bits) * costs.dram_bit,
-        "leakage": (counts.cycles + dram.stall_cycles) * costs.leakage_cycle,
+        "accumulator_file": count("accumulator_reads") * costs.accumulator_row_read
+        + count("accumulator_writes") * costs.accumulator_row_write,
+        "membrane_memory": (count("membrane_row_reads") + count("membrane_row_writes")) * costs.membrane_row,
+        "current_memory": (count("current_row_reads") + count("current_row_writes") + current_rows) * costs.current_row,
+        "dram": (dram_count("dram_read_bits") + dram_count("dram_write_bits")) * costs.dram_bit,
+        "leakage": (count("cycles") + dram_count("stall_cycles")) * costs.leakage_cycle,
     }
-    return EnergyByKind(**energies)
+    by_node = zip(*energies.values(), strict=True)
+    return tuple(EnergyByKind(**dict(zip(energies, row, strict=True))) for row in by_node)
 
 
 def streams_the_image(schedule: Schedule, node: AnyNode) -> bool:
@@ -209,9 +223,9 @@ def stationary_rows(schedule: Schedule, node: AnyNode, counts: Counts) -> tuple[
     return counts.stationary_row_reads * stationary.value.planes, none
 
 
-def configuration_energy_pj(schedule: Schedule, tensors: Tensors, technology: Technology) -> float:
-    """Reading all weights from DRAM once."""
-    return sum(weight_bits_of(schedule, tensors, node) for node in schedule.nodes) * technology.dram.pj
+def configuration_bits(schedule: Schedule, tensors: Tensors) -> int:
+    """All weights, read from DRAM once."""
+    return sum(weight_bits_of(schedule, tensors, node) for node in schedule.nodes)
 
 
 def total(energy: EnergyByKind, kinds: tuple[str, ...] = EnergyByKind.__struct_fields__) -> Picojoules:

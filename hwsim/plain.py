@@ -20,7 +20,7 @@ from dtss.compiler.schedule.dram import DramRules
 from dtss.compiler.schedule.events import DRAIN
 from dtss.compiler.schedule.format import AnyNode, Image, Integrator, Lif, Product, Schedule, Steps, TimeOrder
 from dtss.compiler.schedule.geometry import Geometry, PassTable, geometry, pass_table
-from dtss.hwsim.energy import EnergyByKind, access_energies, node_energy
+from dtss.hwsim.energy import EnergyByKind, access_energies, node_energies
 from dtss.hwsim.products import Tensors
 from dtss.hwsim.reshape import cut_again, dense_counts, whole, with_steps
 from dtss.hwsim.simulate import NodeResult, Result
@@ -51,13 +51,11 @@ def plain_nodes(result: Result, tensors: Tensors, time_steps: int) -> dict[str, 
     }
     rules = DramRules.of(plain, tensors)
     dram = rules.counts(rules.timeline({name: cycles for name, (_, cycles) in counted.items()}).waited)
+    counts_of = [counts for counts, _ in counted.values()]
+    energies = node_energies(plain, plain.nodes, counts_of, [dram[name] for name in counted], costs)
     return {
-        name: PlainNode(
-            counts=counts,
-            cycles=counts.cycles + dram[name].stall_cycles,
-            energy_pj=node_energy(plain, pairs[name][0], counts, dram[name], costs),
-        )
-        for name, (counts, _) in counted.items()
+        name: PlainNode(counts=counts, cycles=counts.cycles + dram[name].stall_cycles, energy_pj=energy)
+        for name, counts, energy in zip(counted, counts_of, energies, strict=True)
     }
 
 
