@@ -43,7 +43,7 @@ def product_energy(schedule: Schedule, product: Product, counts: Counts) -> NDAr
         + spike * array.columns * counts.spike_row_writes
         + weight * array.columns * widths.weight * counts.weight_row_reads
         + _stationary_bit(schedule, product) * array.columns * counts.stationary_row_reads
-        + weight * array.columns * parameter_bits(schedule.hardware, product) * counts.parameter_row_reads
+        + weight * array.columns * parameter_bits(schedule.hardware) * counts.parameter_row_reads
         + current * array.columns * widths.membrane * currents
         + membrane * array.columns * widths.membrane * membranes
         + REGISTER_BIT * array.columns * widths.accumulator * accumulators

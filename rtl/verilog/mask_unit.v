@@ -14,6 +14,7 @@
 //   reused_steps     in   TIME_STEPS  steps that use the accumulators of the first slot step
 //   membrane_reads   in   TIME_STEPS  steps at which U comes from membrane memory
 //   membrane_writes  in   TIME_STEPS  steps at which U goes to membrane memory
+//   step             out  TIME_STEPS  the step, one-hot
 //   step_live        out  1           a live step is visited in this cycle
 //   output_live      out  1           its output is live
 //   has_slot         out  1           it has accumulators
@@ -38,6 +39,7 @@ module mask_unit #(
     input  wire [TIME_STEPS-1:0] reused_steps,
     input  wire [TIME_STEPS-1:0] membrane_reads,
     input  wire [TIME_STEPS-1:0] membrane_writes,
+    output wire [TIME_STEPS-1:0] step,
     output wire                  step_live,
     output wire                  output_live,
     output wire                  has_slot,
@@ -49,7 +51,7 @@ module mask_unit #(
 );
     reg  [TIME_STEPS-1:0] visited;
     wire [TIME_STEPS-1:0] remaining = state_steps & window & ~visited;
-    wire [TIME_STEPS-1:0] step = remaining & -remaining;  // one-hot
+    assign step = remaining & -remaining;
     wire [TIME_STEPS-1:0] earlier = ~(step | -step);
     wire                  reused = |(step & reused_steps);
 

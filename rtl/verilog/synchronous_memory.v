@@ -12,7 +12,8 @@
 // Latency: 1 cycle from read_address to read_data. A read of the row being written gives the old content.
 module synchronous_memory #(
     parameter WIDTH = 8,
-    parameter ADDRESS_BITS = 4
+    parameter ROWS = 16,
+    parameter ADDRESS_BITS = (ROWS > 1) ? $clog2(ROWS) : 1
 ) (
     input  wire                    clock,
     input  wire                    write_enable,
@@ -22,7 +23,7 @@ module synchronous_memory #(
     input  wire [ADDRESS_BITS-1:0] read_address,
     output reg  [WIDTH-1:0]        read_data
 );
-    reg [WIDTH-1:0] cells [0:(1<<ADDRESS_BITS)-1];
+    reg [WIDTH-1:0] cells [0:ROWS-1];
 
     always @(posedge clock) begin
         if (write_enable)
