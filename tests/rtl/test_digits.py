@@ -37,7 +37,7 @@ def test_verify_prints_a_table_and_fails_on_a_seeded_bug(
 ) -> None:
     folder = tmp_path / "rtl"
     assert main(["generate", str(small_schedule()), "-o", str(folder)]) == 0
-    assert capsys.readouterr().out == f"{folder}: 22 Verilog modules, memories of 10 layers\n"
+    assert capsys.readouterr().out == f"{folder}: 31 Verilog modules, memories of 10 layers\n"
     skipper = folder / "rtl" / "zero_skipper.v"
     skipper.write_text(skipper.read_text().replace("issued <= issued | lowest;", "issued <= issued | lowest << 1;"))
     assert main(["verify", str(folder), "--simulator", "icarus"]) == 1
