@@ -25,6 +25,7 @@ from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.rtl.benches.plan import ANSWER, EXPECTED, PLAN, Answer, LayerPlan, Plan, layer_folder
 from dtss.rtl.check import Finding, check_structure
 from dtss.rtl.compare import Comparison, Mismatch, compare_counters
+from dtss.rtl.elementwise import ELEMENTWISE_UNIT, ElementwiseParameters
 from dtss.rtl.engine import Engine
 from dtss.rtl.generate import MANIFEST, SCHEDULE, TOP, LayerEntry, Manifest, read_manifest
 from dtss.rtl.layout import layout_of
@@ -33,6 +34,7 @@ from dtss.rtl.simulators import BenchRequest, BenchRun, MissingToolError, Simula
 from dtss.rtl.stimulus import LayerStimulus, execute, layer_stimulus, popcounts, streamed_operand
 
 LEAK_MULTIPLIER_BITS_OF_UNIT_BENCH = 8
+ELEMENTWISE_SIZES_OF_BENCH = {"count_bits": 8, "plane_bits": 4, "inputs": 2, "size_bits": 4, "address_bits": 10}
 SPARE_CYCLES = 1000
 
 LayerCounts = Mapping[str, Mapping[str, int]]
@@ -105,7 +107,8 @@ def verify(job: Job, progress: Progress) -> Report:
     _make_folder(job.work)
     sources = sorted((job.folder / "rtl").glob("*.v"))
     progress("lint and structure")
-    warnings = lint(sources, TOP)
+    elementwise = elementwise_parameters(manifest.engine)
+    warnings = lint(sources, TOP) + lint(sources, ELEMENTWISE_UNIT, elementwise.verilog_parameters())
     findings = check_structure(sources)
     layers: list[LayerReport] = []
     benches: list[BenchReport] = []
@@ -113,7 +116,8 @@ def verify(job: Job, progress: Progress) -> Report:
     cases = _cases(job, manifest, loaded)
     for simulator in job.simulators:
         progress(f"{simulator}: unit benches")
-        benches.append(_report("units", simulator, run_bench(_unit_request(job, manifest.engine, sources, simulator))))
+        for bench, request in (("units", _unit_request), ("elementwise", _elementwise_request)):
+            benches.append(_report(bench, simulator, run_bench(request(job, manifest.engine, sources, simulator))))
         progress(f"{simulator}: {len(cases)} layers")
         run, found = _run_layers(job, manifest, cases, sources, simulator)
         benches.append(_report("layers", simulator, run))
@@ -324,6 +328,31 @@ def _unit_request(job: Job, engine: Engine, sources: Sequence[Path], simulator: 
         build_folder=str(job.work / simulator / "build_units"),
         run_folder=str(job.work / simulator / "units"),
         seed=job.seed,
+    )
+
+
+def _elementwise_request(job: Job, engine: Engine, sources: Sequence[Path], simulator: Simulator) -> BenchRequest:
+    """The elementwise unit beside this engine."""
+    return BenchRequest(
+        simulator=simulator,
+        sources=(*(str(path) for path in sources if path.stem != TOP), str(bench_source("elementwise_bench"))),
+        toplevel="elementwise_bench",
+        parameters=elementwise_parameters(engine).verilog_parameters(),
+        test_module="dtss.rtl.benches.bench_elementwise",
+        build_folder=str(job.work / simulator / "build_elementwise"),
+        run_folder=str(job.work / simulator / "elementwise"),
+        seed=job.seed,
+    )
+
+
+def elementwise_parameters(engine: Engine) -> ElementwiseParameters:
+    """As many lanes as the engine has, as wide; the rest is the bench's choice."""
+    return ElementwiseParameters(
+        rows=engine.rows,
+        columns=engine.columns,
+        value_bits=engine.value_bits,
+        time_steps=engine.time_steps,
+        **ELEMENTWISE_SIZES_OF_BENCH,
     )
 
 

@@ -21,8 +21,9 @@
 //   column_jumps     out  INPUTS*ADDRESS_BITS             to the next output: stride·B·L − L + 1 − span
 //   line_jumps       out  INPUTS*ADDRESS_BITS             to the next line of outputs:
 //                                                         (W − output_width + 1)·stride·B·L − L + 1 − span
-//   kernel_height    out  SIZE_BITS                       this and the next three: as in window_axis
-//   kernel_width     out  SIZE_BITS                       a token sum's kernel is the whole input, an addition's 1 × 1
+//   kernel_height    out  SIZE_BITS                       rows of the window: all of the input's for a token sum, 1 for
+//                                                         an addition
+//   kernel_width     out  SIZE_BITS                       its columns, likewise
 //   stride           out  SIZE_BITS                       of both axes
 //   padding          out  SIZE_BITS                       of both axes
 //   input_height     out  SIZE_BITS                       of every input

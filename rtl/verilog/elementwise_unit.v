@@ -31,6 +31,7 @@
 //   spike_word_write    out  1
 //   current_row_write   out  1
 //
+// COUNT_BITS is at least every number of planes, SIZE_BITS at most ADDRESS_BITS; the compiler has proved that results fit.
 // Latency: `start` in cycle n: the first tap is in n + 1. The result of a tap of cycle n is written from n + 2 on.
 module elementwise_unit #(
     parameter ROWS = 16,
