@@ -149,8 +149,8 @@ def compare(
     schedule, groups = result.schedule, _groups(result)
     time_steps = schedule.time_steps
     kinds = forms(most_steps(schedule), zero_share)
-    anns = {key: ann_costs(schedule, tensors, result.technology, form) for key, (_, form) in kinds.items()}
-    one, many = (plain_nodes(result, tensors, steps) for steps in (1, max(2, time_steps)))
+    anns = {key: ann_costs(schedule, result.technology, form) for key, (_, form) in kinds.items()}
+    one, many = (plain_nodes(result, steps) for steps in (1, max(2, time_steps)))
     whole = one if time_steps == 1 else many
     variants = (
         _measured(result, groups, "this", "this network"),
@@ -386,7 +386,7 @@ def _spikes_per_synapse(result: Result) -> float | None:
 
 def value_bits_on_chip(schedule: Schedule, tensors: Tensors, form: Form) -> int:
     """Bits of values that the ANN keeps at its worst time, sums that go straight into an activation left out."""
-    ann = ann_schedule(schedule, tensors, form)
+    ann = ann_schedule(schedule, form)
     walked = {node.name for node in schedule.products if node.neuron is not None}
     kept = [
         (buffer, node.positions * node.channels * form.value_bits)
