@@ -367,7 +367,12 @@ def _skipped_pj(result: Result, parts: tuple[NodeResult, ...] | list[NodeResult]
     """What the words that were skipped would take, each in a cycle, if they were issued with one bit more than none."""
     schedule, constant = result.schedule, fed_by_the_image_alone(result.schedule)
     costs = access_energies(schedule, result.technology)
-    word = costs.spike_word + costs.accumulator_row_read + costs.accumulator_row_write + costs.leakage_cycle
+    bits = costs.access_bits
+    word = (
+        bits.word * costs.read_bit["strip_memory"]
+        + bits.accumulator_row * (costs.read_bit["accumulator_file"] + costs.write_bit["accumulator_file"])
+        + costs.leakage_cycle
+    )
     lanes = schedule.hardware.array.lanes * costs.gated_accumulate
     skipped = sum(
         float((part.counts.words_offered - part.counts.words_issued).mean())

@@ -143,7 +143,7 @@ def leakage_uw(hardware: Hardware, technology: Technology) -> float:
 
 def node_energy(counts: Counts, dram: DramCounts, costs: AccessEnergies) -> EnergyByKind:
     """Energy of one node for each image."""
-    energies = {
+    energies: dict[str, Picojoules] = {
         "accumulate": counts.accumulates * costs.accumulate,
         "gated_accumulate": counts.gated_accumulates * costs.gated_accumulate,
         "zero_check": counts.zero_checks * costs.zero_check,

@@ -19,6 +19,7 @@ from dtss.compiler.schedule.cycles import Counter, Counts, ProductRules, element
 from dtss.compiler.schedule.dram import DramRules
 from dtss.compiler.schedule.format import AnyNode, Image, Integrator, Lif, Product, Schedule, Steps, TimeOrder
 
+from dtss.compiler.schedule.geometry import geometry
 from dtss.hwsim.energy import EnergyByKind, access_energies, node_energy
 from dtss.hwsim.reshape import cut_again, dense_counts, whole, with_steps
 from dtss.hwsim.simulate import NodeResult, Result
