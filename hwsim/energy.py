@@ -31,7 +31,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import COUNTS, Counter, Counts
+from dtss.compiler.schedule.cycles import COUNTS, Counts
 from dtss.compiler.schedule.dram import DramCounts, block_bits_of
 from dtss.compiler.schedule.format import Schedule
 from dtss.compiler.schedule.hardware import Hardware
@@ -112,7 +112,8 @@ def access_energies(schedule: Schedule, technology: Technology) -> AccessEnergie
     """The table applied to the machine's widths and capacities."""
     widths, memory = schedule.hardware.widths, schedule.hardware.memory
     sram = {
-        f"{name.removesuffix('_bytes')}_memory": technology.sram_access.at(getattr(memory, name)) / BITS_PER_TABLE_ACCESS
+        f"{name.removesuffix('_bytes')}_memory": technology.sram_access.at(getattr(memory, name))
+        / BITS_PER_TABLE_ACCESS
         for name in memory.__struct_fields__
     }
     return AccessEnergies(

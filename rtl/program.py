@@ -263,7 +263,11 @@ class Programmer:
         fields: Fields = {}
         if from_image:
             unit, slices = 1, 1
-            fields = {"mode": PIXELS, "step_bases": self._step_bases(source, "image"), "pad_row": self._pad_row(node, source)}
+            fields = {
+                "mode": PIXELS,
+                "step_bases": self._step_bases(source, "image"),
+                "pad_row": self._pad_row(node, source),
+            }
         last = 0 if several else slices - 1  # from the first slice to the last
         return fields | {
             "slices": 1 if several else slices,
@@ -288,7 +292,9 @@ class Programmer:
         if node.pad_value is None:
             return 0
         planes = image.value.planes
-        return sum(int(value) << (channel * planes) for channel, value in enumerate(self.tensors[node.pad_value].ravel()))
+        return sum(
+            int(value) << (channel * planes) for channel, value in enumerate(self.tensors[node.pad_value].ravel())
+        )
 
     def _score_rows(self, source: AnyNode, cut: Geometry, group: int) -> Fields:
         """Rows of counts, COLUMNS of a token's scores side by side."""
@@ -534,7 +540,16 @@ class Programmer:
         }
         del flat
         per_input: dict[str, list[int]] = {
-            name: [] for name in ("available_steps", "planes", "step_bases", "row_jumps", "slice_jumps", "column_jumps", "line_jumps")
+            name: []
+            for name in (
+                "available_steps",
+                "planes",
+                "step_bases",
+                "row_jumps",
+                "slice_jumps",
+                "column_jumps",
+                "line_jumps",
+            )
         }
         for source in sources:
             planes = 1 if currents else source.value.planes
