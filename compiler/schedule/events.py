@@ -123,9 +123,8 @@ def gather_reads(schedule: Schedule, node: Product, cut: Geometry) -> Events:
                 return {"image_row_reads": cut.positions * len(cut.rows) * cut.blocks}
             return {"spike_word_reads": cut.positions * slices * cut.planes * cut.blocks}
         case AttentionProduct(stage="score_value"):
-            return {
-                "current_row_reads": cut.groups * cut.positions * sum(-(-rows // array.columns) for rows in cut.rows)
-            }
+            pieces = sum(-(-rows // array.columns) for rows in cut.rows)
+            return {"current_row_reads": cut.groups * cut.positions * pieces}
         case AttentionProduct(stage="key_value"):
             return {"spike_word_reads": cut.groups * cut.strips * sum(cut.rows)}
         case AttentionProduct():

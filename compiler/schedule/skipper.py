@@ -87,8 +87,9 @@ def run_cycles(
 ) -> None:
     """Time of every run: cycles [B, blocks, groups, 3] gets (all, load stalls, word stalls).
 
-    stream: as in `pass_sums`.  rounds [rounds, 2]: first and end of the pass steps of each.  tiles [blocks]: output tiles.
-    load [reduction tiles].  walk [strips]: after the last tile of the last step.  gather [strips, reduction tiles].
+    stream: as in `pass_sums`.  rounds [rounds, 2]: first and end of the pass steps of each.  tiles [blocks]: output
+    tiles.  load [reduction tiles].  walk [strips]: after the last tile of the last step.
+    gather [strips, reduction tiles].
 
     Time 0 is the cycle in which the run's first pass is fetched; weights load from 1 on, words are gathered from 0 on.
     """

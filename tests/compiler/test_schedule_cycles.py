@@ -16,7 +16,7 @@ from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph
 from dtss.compiler.schedule.cycles import CYCLE_KINDS, load_cycles, product_counts
 from dtss.compiler.schedule.events import DRAIN
-from dtss.compiler.schedule.format import Product, TimeOrder
+from dtss.compiler.schedule.format import AttentionProduct, Product, TimeOrder
 from dtss.compiler.schedule.geometry import Geometry, geometry, pass_table
 from dtss.compiler.schedule.hardware import Hardware
 from dtss.compiler.schedule.interpret import Execution, inputs_at, interpret

@@ -1,7 +1,7 @@
 """The machine, one cycle at a time and one word at a time: slow and obvious, to hold the formulas against.
 
-It shares no code with `dtss.compiler.schedule.cycles`, `events` or `geometry`; it reads the schedule's own fields and the
-interpreter's values. Loading and gathering run beside streaming and walking; everything else happens in turn.
+It shares no code with `dtss.compiler.schedule.cycles`, `events` or `geometry`; it reads the schedule's own fields and
+the interpreter's values. Loading and gathering run beside streaming and walking; everything else happens in turn.
 """
 
 from __future__ import annotations
