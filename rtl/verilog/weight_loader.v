@@ -54,7 +54,7 @@ module weight_loader #(
     parameter LOAD_ROWS = 1,
     parameter WEIGHT_BITS = 8,
     parameter NARROW_COUNT = 1,
-    parameter [31:0] NARROW_BITS = 4,  // up to four widths below WEIGHT_BITS, 8 bits each, the first one lowest
+    parameter NARROW_BITS = 4,  // up to four widths below WEIGHT_BITS, 8 bits each, the first one lowest
     parameter PARAMETER_ROW_BITS = 384,
     parameter WEIGHT_ROWS = 256,
     parameter PARAMETER_ROWS = 32,
@@ -155,9 +155,9 @@ module weight_loader #(
     genvar number;
     generate
         for (number = 0; number <= NARROW_COUNT; number = number + 1) begin : formats
-            localparam [31:0] SHIFTED_WIDTHS = (number > 0) ? NARROW_BITS >> (8 * (number - 1)) : WEIGHT_BITS;
+            localparam CROSSING_BITS = (number > 0) ? (NARROW_BITS >> (8 * (number - 1))) & 255 : WEIGHT_BITS;
             row_format #(
-                .DATA_BITS(DATA_BITS), .HELD_BITS(HELD_BITS), .ELEMENTS(ELEMENTS), .PACKED_BITS(SHIFTED_WIDTHS[7:0]),
+                .DATA_BITS(DATA_BITS), .HELD_BITS(HELD_BITS), .ELEMENTS(ELEMENTS), .PACKED_BITS(CROSSING_BITS),
                 .ELEMENT_BITS(WEIGHT_BITS), .ROW_COUNT_BITS(WEIGHT_ADDRESS_BITS+1), .INDEX_BITS(INDEX_BITS)
             ) weights (
                 .rows(weight_rows),
