@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, Literal, get_args
 
 import msgspec
@@ -96,10 +97,11 @@ def _require(tool: str, hint: str) -> None:
         raise MissingToolError(tool, "is not on PATH", hint)
 
 
-def lint(sources: Sequence[Path], toplevel: str) -> list[str]:
+def lint(sources: Sequence[Path], toplevel: str, parameters: Mapping[str, int] = MappingProxyType({})) -> list[str]:
     """What `verilator --lint-only -Wall` has to say; nothing, if all is well."""
     environment = os.environ | verilator_environment()
-    command = ["verilator", "--lint-only", "-Wall", "--quiet", "--top-module", toplevel, *map(str, sources)]
+    numbers = [f"-G{name}={value}" for name, value in parameters.items()]
+    command = ["verilator", "--lint-only", "-Wall", "--quiet", "--top-module", toplevel, *numbers, *map(str, sources)]
     done = _run(command, environment)
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith("%")]  # what else there is, perl says
