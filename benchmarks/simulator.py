@@ -22,8 +22,8 @@ import torch
 from torch import nn
 
 from benchmarks.simulator_networks import compiled, network, network_inputs, peer_network, without_masks
-from benchmarks.simulator_peers import PEERS, peer_lines
-from benchmarks.simulator_plot import line_plot
+from benchmarks.simulator_peers import OURS, PEERS, compare, peer_lines
+from benchmarks.simulator_plot import growth_lines, growth_plot
 from dtss.hwsim.execute import run_program
 from dtss.hwsim.images import Samples
 from dtss.hwsim.simulate import Simulator
@@ -32,7 +32,7 @@ from dtss.models.checkpoint import Checkpoint
 
 Step = Callable[[], object]
 Seconds = dict[str, list[float]]
-OURS = "dtss-sim"
+GROWTH_TITLE = "dtss-sim, processor ms of a run: cifar10-small, untrained; 16 images, T = 4, 2 blocks where not varied"
 COMMAND = """
 import atexit, sys
 from dtss.hwsim.cli import main
@@ -54,10 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         result |= _measure(checkpoint, Path(folder), options)
     if options.plot is not None:
         result["growth_seconds"] = growth = _growth(options.rounds)
-        options.plot.write_text(line_plot("dtss-sim, processor seconds", growth), encoding="utf-8")
+        options.plot.write_text(growth_plot(GROWTH_TITLE, growth), encoding="utf-8")
+    if options.peers is not None:
+        result["peers"] = compare(options.peers or tuple(PEERS), checkpoint)
     print(json.dumps(result, sort_keys=True) if options.json else "\n".join(_lines(result)))
-    if options.peers:
-        print("\n".join(peer_lines(options.peers, checkpoint)))
     return 0
 
 
@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=9, help="timed turns of each contender (9)")
     parser.add_argument("--threads", type=int, default=1, help="threads of every contender (1)")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the cost over images, steps and layers")
-    parser.add_argument("--peers", nargs="*", choices=tuple(PEERS), default=[], help="also run other tools")
+    parser.add_argument("--peers", nargs="*", choices=tuple(PEERS), help="also run other tools; without a name, all")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the tables")
     return parser
 
@@ -176,15 +176,15 @@ def _command_peak(schedule: Path, found: dict[str, Any]) -> float:
 
 
 def _growth(rounds: int) -> dict[str, list[tuple[int, float]]]:
-    """Processor seconds over images, time steps and blocks, of untrained networks of the small recipe."""
+    """Processor seconds over images, time steps and blocks; see GROWTH_TITLE for what is fixed meanwhile."""
     curves: dict[str, list[tuple[int, float]]] = {"images": [], "time steps": [], "blocks": []}
     with tempfile.TemporaryDirectory() as folder:
         base = compiled(network("cifar10-small", None), Path(folder))
         simulator = Simulator.of(base)
-        for images in (1, 8, 16, 32, 64):
+        for images in (1, 8, 16, 32, 48, 64):
             curves["images"].append((images, _seconds(simulator, base.tensors["samples.images"], images, rounds)))
         for name in ("time steps", "blocks"):
-            for size in (1, 2, 4, 8):
+            for size in (1, 2, 4, 6, 8):
                 changed = network("cifar10-small", None, **{"time_steps" if name == "time steps" else "depth": size})
                 loaded = compiled(changed, Path(folder))
                 seconds = _seconds(Simulator.of(loaded), loaded.tensors["samples.images"], 16, rounds)
@@ -224,6 +224,10 @@ def _lines(result: Mapping[str, Any]) -> list[str]:
     seconds = result["command_seconds"]
     processes = f"dtss-sim --help {seconds['help']:.2f} s; one image, whole process {seconds['one image']:.2f} s"
     lines += ["", f"{processes}; peak {result['peak_memory_mib']:.0f} MiB"]
+    if "growth_seconds" in result:
+        lines += growth_lines(result["growth_seconds"])
+    if "peers" in result:
+        lines += peer_lines(result["peers"])
     return lines
 
 

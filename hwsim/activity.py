@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import ConstantCounts, Counts, ProductRules, elementwise_events
+from dtss.compiler.schedule.cycles import ConstantCounts, Counts, ProductRules
+from dtss.compiler.schedule.events import elementwise_events
 from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Lif, Linear, Product, Schedule
 from dtss.hwsim.kernels import count_ones, count_ones_of_bytes, count_spiking, gather_ones
 from dtss.hwsim.products import Tensors, pixel_taps, streamed_by_head
+from dtss.hwsim.step_counts import add_up_steps
 from dtss.hwsim.values import NodeRun, Stack, stack_of
 
 Ones = NDArray[np.int32]
@@ -27,23 +29,20 @@ class NodeActivity:
     """What one node did for one batch. spikes: of a LIF, [B, T]; None for the others.
 
     block_cycles [B, blocks]: of each weight block's run; one block where there are no weights.
+    streamed: of a product, what `add_up_steps` finds [B, 2, slot steps], where that was asked for.
     """
 
     counts: Counts
     block_cycles: NDArray[np.int64]
-    spikes: NDArray[np.int64] | None
+    spikes: NDArray[np.int64] | None = None
+    streamed: NDArray[np.int64] | None = None
 
 
-def node_activity(schedule: Schedule, tensors: Tensors, run: NodeRun) -> NodeActivity:
-    """Counts of one node's run."""
-    return counter_of(schedule, tensors, run.node).activity(run)
-
-
-def counter_of(schedule: Schedule, tensors: Tensors, node: AnyNode) -> Counter:
-    """What of a node's counts no image changes, computed once."""
+def counter_of(schedule: Schedule, tensors: Tensors, node: AnyNode, *, by_step: bool = False) -> Counter:
+    """What of a node's counts no image changes, computed once. by_step: also add up the words of each step."""
     if isinstance(node, Product):
-        return ProductCounter.of(schedule, tensors, node)
-    return ConstantCounter(ConstantCounts(elementwise_events(schedule, node)), schedule.time_steps)
+        return ProductCounter.of(schedule, tensors, node, by_step=by_step)
+    return ConstantCounter(ConstantCounts(elementwise_events(schedule, node).total()), schedule.time_steps)
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,12 @@ class ProductCounter:
     lanes: int
     taps: NDArray[np.int32] | None
     border: NDArray[Any] | None
+    by_step: bool
 
     is_idle = False
 
     @classmethod
-    def of(cls, schedule: Schedule, tensors: Tensors, node: Product) -> ProductCounter:
+    def of(cls, schedule: Schedule, tensors: Tensors, node: Product, *, by_step: bool = False) -> ProductCounter:
         """The rules for `node`."""
         shape = schedule.node(node.inputs[0]).shape
         border = tensors[node.pad_value][None] if isinstance(node, Convolution) and node.pad_value else None
@@ -103,12 +103,14 @@ class ProductCounter:
             lanes=schedule.hardware.array.rows,
             taps=pixel_taps(node, shape[0], shape[1]) if isinstance(node, Convolution | Linear) else None,
             border=border,
+            by_step=by_step,
         )
 
     def activity(self, run: NodeRun) -> NodeActivity:
         """Counts of one run."""
-        counted = self.rules.counts(self.streamed_ones(run))
-        return NodeActivity(counted.counts, counted.block_cycles, None)
+        ones = self.streamed_ones(run)
+        counted = self.rules.counts(ones)
+        return NodeActivity(counted.counts, counted.block_cycles, streamed=add_up_steps(ones) if self.by_step else None)
 
     def streamed_ones(self, run: NodeRun) -> Ones:
         """Ones in each streamed word: [B, groups, positions, slot steps, planes, reduction tiles]."""
@@ -141,12 +143,6 @@ class ProductCounter:
 
 
 Counter = ProductCounter | ConstantCounter
-
-
-def streamed_ones(schedule: Schedule, tensors: Tensors, run: NodeRun) -> Ones:
-    """Ones in each streamed word of a product: [B, groups, positions, slot steps, planes, reduction tiles]."""
-    assert isinstance(run.node, Product)
-    return ProductCounter.of(schedule, tensors, run.node).streamed_ones(run)
 
 
 def ones_of_slices(values: NDArray[Any], planes: int, lanes: int) -> Ones:

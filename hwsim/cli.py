@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,19 +15,9 @@ from dtss.compiler.schedule.errors import EXIT_OK
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dtss.hwsim.compare import Comparison
-    from dtss.hwsim.paper_accounting import PaperLayer
-    from dtss.hwsim.savings import Saving
+    from dtss.compiler.schedule.io import LoadedSchedule
+    from dtss.hwsim.report.beside import Beside
     from dtss.hwsim.simulate import Progress, Result
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What stands beside the result, where it was asked for."""
-
-    comparison: Comparison | None
-    paper_model: tuple[PaperLayer, ...] | None
-    savings: tuple[Saving, ...] | None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=positive, metavar="N", help="simulate the first N images only")
     parser.add_argument(
         "--savings", action="store_true", help="simulate it with every time step run, too, and say what pruning saves"
+    )
+    parser.add_argument(
+        "--steps",
+        action="store_true",
+        help="also print what each time step of each layer does, and what its steps share",
     )
     parser.add_argument(
         "--compare", action="store_true",
@@ -140,18 +134,20 @@ def _share(text: str) -> float:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from dtss.compiler.schedule.io import load
     from dtss.hwsim.api import run
 
+    loaded = load(options.schedule)
     with _progress(options.quiet) as progress:
         result = run(
-            options.schedule,
+            loaded,
             images=options.images,
             tech=options.tech,
             in_memory=options.in_memory,
             limit=options.limit,
             progress=progress,
         )
-        beside = _beside(options, result, progress)
+        beside = _beside(options, loaded, result, progress)
     samples = result.samples
     if samples.clipped_values:
         highest = result.schedule.preprocess.pixel_max
@@ -160,17 +156,17 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _beside(options: argparse.Namespace, result: Result, progress: Progress) -> Beside:
+def _beside(options: argparse.Namespace, loaded: LoadedSchedule, result: Result, progress: Progress) -> Beside:
     """What --compare and --model ask for; with --plain its run on the same images."""
+    from dtss.hwsim.report.beside import NOTHING, Beside
+
     if not options.compare and not options.savings and options.model == "machine":
-        return Beside(comparison=None, paper_model=None, savings=None)
-    from dtss.compiler.schedule.io import load
+        return NOTHING
     from dtss.hwsim.api import run
     from dtss.hwsim.compare import compare
     from dtss.hwsim.paper_accounting import paper_layers
     from dtss.hwsim.savings import savings
 
-    loaded = load(options.schedule)
     tensors = loaded.tensors
     plain = None
     if options.compare and options.plain is not None:
@@ -190,20 +186,20 @@ def _write(options: argparse.Namespace, result: Result, beside: Beside) -> None:
     if options.json == "-":
         from dtss.hwsim.report.result_json import encode
 
-        sys.stdout.write(encode(result, beside.comparison, beside.paper_model, beside.savings).decode())
+        sys.stdout.write(encode(result, beside).decode())
     elif not options.quiet:
-        _print_table(result, beside)
+        _print_table(result, beside, steps=options.steps)
 
 
 def _files(options: argparse.Namespace, result: Result, beside: Beside) -> Iterator[tuple[Path, bytes]]:
     if options.json not in (None, "-"):
         from dtss.hwsim.report.result_json import encode
 
-        yield Path(options.json), encode(result, beside.comparison, beside.paper_model, beside.savings)
+        yield Path(options.json), encode(result, beside)
     if options.html is not None:
         from dtss.hwsim.report.html import page
 
-        yield options.html, page(result, beside.comparison, beside.savings)
+        yield options.html, page(result, beside)
     if options.csv is not None:
         from dtss.hwsim.report.table_csv import encode_csv
 
@@ -218,11 +214,15 @@ def _files(options: argparse.Namespace, result: Result, beside: Beside) -> Itera
         yield options.outputs, outputs_npz(result)
 
 
-def _print_table(result: Result, beside: Beside) -> None:
+def _print_table(result: Result, beside: Beside, *, steps: bool) -> None:
     from dtss.hwsim.report.text import print_result
 
     console = _console()
     print_result(result, console)
+    if steps:
+        from dtss.hwsim.report.steps_text import print_steps
+
+        print_steps(result, console)
     if beside.savings is not None:
         from dtss.hwsim.report.savings_text import print_savings
 

@@ -368,7 +368,7 @@ def _skipped_pj(result: Result, parts: tuple[NodeResult, ...] | list[NodeResult]
     schedule, constant = result.schedule, fed_by_the_image_alone(result.schedule)
     costs = access_energies(schedule, result.technology)
     word = costs.spike_word + costs.accumulator_row_read + costs.accumulator_row_write + costs.leakage_cycle
-    lanes = schedule.hardware.array.rows * schedule.hardware.array.columns * costs.gated_accumulate
+    lanes = schedule.hardware.array.lanes * costs.gated_accumulate
     skipped = sum(
         float((part.counts.words_offered - part.counts.words_issued).mean())
         for part in parts

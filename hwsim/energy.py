@@ -1,20 +1,19 @@
 """Energy of a node = Σ over kinds of events (events counted exactly) × (energy of one event).
 
-An access moves a whole row (C values) or word (R bits), so
+An access moves a whole row (C values) or word (R bits), whose width is in `access`, so
 
     energy of one access = e_sram(capacity) · width / 64
 
 with e_sram the table's energy of a 64-bit access to a memory of that capacity.
 
-    row of weights        C · weight width        weight memory
-    row of parameters     C · widths of what it holds (bias, threshold, reset)    weight memory
-    row of currents       C · membrane width      current memory
-    row of membranes      C · membrane width      membrane memory
-    row of spikes         C                       spike memory
-    word of spikes        R                       spike memory, or image memory next to the image
-    non-zero flag         1                       as the words it speaks of; one for every word offered
-    row of accumulators   C · accumulator width   registers, per bit
-    stationary row        C · planes of the value (spike memory), or a row of currents where a product stored it
+    row of weights, of parameters      weight memory
+    row of currents                    current memory
+    row of membranes                   membrane memory
+    row of spikes                      spike memory
+    word of spikes                     spike memory, or image memory next to the image
+    non-zero flag                      as the words it speaks of; one for every word offered
+    row of accumulators                registers, per bit
+    stationary row                     a row of spikes for each plane, or a row of currents where a product stored it
 
 DRAM: whole bursts of the image, of the logits of each computed step, and of every weight block once an image, unless
 all weights stay on chip, loaded once when the machine is configured. A block's rows are written as it arrives.
@@ -44,6 +43,7 @@ from dtss.compiler.schedule.format import (
     Schedule,
 )
 from dtss.compiler.schedule.hardware import Hardware
+from dtss.hwsim.access import AccessBits
 from dtss.hwsim.products import Tensors
 from dtss.hwsim.technology import Technology
 
@@ -119,7 +119,7 @@ class AccessEnergies(msgspec.Struct, frozen=True, kw_only=True):
 
 def access_energies(schedule: Schedule, technology: Technology) -> AccessEnergies:
     """The table applied to the machine's widths and capacities."""
-    array, widths, memory = schedule.hardware.array, schedule.hardware.widths, schedule.hardware.memory
+    bits, widths, memory = AccessBits.of(schedule.hardware), schedule.hardware.widths, schedule.hardware.memory
 
     def per_bit(capacity_bytes: int) -> float:
         return technology.sram_access.at(capacity_bytes) / BITS_PER_TABLE_ACCESS
@@ -129,17 +129,17 @@ def access_energies(schedule: Schedule, technology: Technology) -> AccessEnergie
         gated_accumulate=technology.gated_accumulate.pj,
         zero_check=technology.zero_check.pj,
         lif_update=technology.lif_update.at(widths.membrane),
-        weight_row=array.columns * widths.weight * per_bit(memory.weight_bytes),
-        parameter_value_bit=array.columns * per_bit(memory.weight_bytes),
-        spike_word=array.rows * per_bit(memory.spike_bytes),
-        spike_row=array.columns * per_bit(memory.spike_bytes),
-        spike_flag=per_bit(memory.spike_bytes),
-        image_word=array.rows * per_bit(memory.image_bytes),
-        image_flag=per_bit(memory.image_bytes),
-        current_row=array.columns * widths.membrane * per_bit(memory.current_bytes),
-        membrane_row=array.columns * widths.membrane * per_bit(memory.membrane_bytes),
-        accumulator_row_read=array.columns * widths.accumulator * technology.accumulator_read.pj,
-        accumulator_row_write=array.columns * widths.accumulator * technology.accumulator_write.pj,
+        weight_row=bits.weight_row * per_bit(memory.weight_bytes),
+        parameter_value_bit=bits.parameter_row * per_bit(memory.weight_bytes),
+        spike_word=bits.word * per_bit(memory.spike_bytes),
+        spike_row=bits.spike_row * per_bit(memory.spike_bytes),
+        spike_flag=bits.flag * per_bit(memory.spike_bytes),
+        image_word=bits.word * per_bit(memory.image_bytes),
+        image_flag=bits.flag * per_bit(memory.image_bytes),
+        current_row=bits.current_row * per_bit(memory.current_bytes),
+        membrane_row=bits.membrane_row * per_bit(memory.membrane_bytes),
+        accumulator_row_read=bits.accumulator_row * technology.accumulator_read.pj,
+        accumulator_row_write=bits.accumulator_row * technology.accumulator_write.pj,
         dram_bit=technology.dram.pj,
         leakage_cycle=leakage_uw(schedule.hardware, technology) / schedule.hardware.frequency_mhz,
     )
@@ -149,7 +149,7 @@ def leakage_uw(hardware: Hardware, technology: Technology) -> float:
     """What the machine draws at all times; µW over MHz is pJ a cycle."""
     array, widths, memory = hardware.array, hardware.widths, hardware.memory
     memory_bytes: int = sum(getattr(memory, name) for name in memory.__struct_fields__)
-    lane_bits = array.rows * array.columns * widths.weight
+    lane_bits = array.lanes * widths.weight
     register_bits = WEIGHT_BANKS * lane_bits + array.strip_slots * array.columns * widths.accumulator
     return (
         memory_bytes / BYTES_PER_KIB * technology.sram_leakage.uw

@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import DRAIN, Counter, Counts, block_cycles, elementwise_counts, load_cycles
+from dtss.compiler.schedule.cycles import Counter, Counts, block_cycles, elementwise_counts, load_cycles
 from dtss.compiler.schedule.dram import DramRules
+from dtss.compiler.schedule.events import DRAIN
 from dtss.compiler.schedule.format import AnyNode, Image, Integrator, Lif, Product, Schedule, Steps, TimeOrder
 from dtss.compiler.schedule.geometry import Geometry, PassTable, geometry, pass_table
 from dtss.hwsim.energy import EnergyByKind, access_energies, node_energy
 from dtss.hwsim.products import Tensors
-from dtss.hwsim.reshape import cut_again, dense_counts, whole
+from dtss.hwsim.reshape import cut_again, dense_counts, whole, with_steps
 from dtss.hwsim.simulate import NodeResult, Result
 
 STREAMED = ("stream_cycles", "words_issued", "active_bits", "accumulates", "gated_accumulates")
@@ -66,8 +67,7 @@ def plain_schedule(schedule: Schedule, time_steps: int) -> Schedule:
     steps = Steps(active=every, why=("",) * time_steps)
     once = Steps(active=(0,), reused=every[1:], why=("",) * time_steps)
     constant = fed_by_the_image_alone(schedule)
-    nodes = tuple(_with_steps(node, once if node.name in constant else steps, every) for node in schedule.nodes)
-    plain = msgspec.structs.replace(schedule, time_steps=time_steps, nodes=nodes)
+    plain = with_steps(schedule, time_steps, lambda node: once if node.name in constant else steps)
     again = {node.name: _cut(schedule, plain, node) for node in plain.nodes if isinstance(node, Product)}
     outer = {node.neuron for node in again.values() if node.tiling is not None and node.tiling.time_order == "outer"}
     return msgspec.structs.replace(
@@ -82,15 +82,6 @@ def fed_by_the_image_alone(schedule: Schedule) -> frozenset[str]:
         if isinstance(node, Image) or (not isinstance(node, Lif | Integrator) and constant.issuperset(node.inputs)):
             constant.add(node.name)
     return frozenset(constant)
-
-
-def _with_steps(node: AnyNode, steps: Steps, every: tuple[int, ...]) -> AnyNode:
-    again: AnyNode = msgspec.structs.replace(node, steps=steps)
-    if isinstance(again, Lif):
-        again = msgspec.structs.replace(
-            again, mask_steps=every, state_steps=every, membrane_reads=every, membrane_writes=every
-        )
-    return again
 
 
 def _cut(schedule: Schedule, plain: Schedule, node: Product) -> Product:

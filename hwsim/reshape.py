@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
@@ -14,9 +14,24 @@ from numpy.typing import NDArray
 
 from dtss.compiler.schedule.buffers import weight_buffers
 from dtss.compiler.schedule.cycles import ProductCounts, product_counts
-from dtss.compiler.schedule.format import AnyNode, Product, Schedule, Tiling, TimeOrder
+from dtss.compiler.schedule.format import AnyNode, Lif, Product, Schedule, Steps, Tiling, TimeOrder
 from dtss.compiler.schedule.geometry import geometry, group_positions
 from dtss.hwsim.products import Tensors
+
+
+def with_steps(schedule: Schedule, time_steps: int, steps_of: Callable[[AnyNode], Steps]) -> Schedule:
+    """Every node at the steps that it is given, every membrane updated, read and written at all of `time_steps`."""
+    every = tuple(range(time_steps))
+
+    def at_steps(node: AnyNode) -> AnyNode:
+        again: AnyNode = msgspec.structs.replace(node, steps=steps_of(node))
+        if not isinstance(again, Lif):
+            return again
+        return msgspec.structs.replace(
+            again, mask_steps=again.steps.active, state_steps=every, membrane_reads=every, membrane_writes=every
+        )
+
+    return msgspec.structs.replace(schedule, time_steps=time_steps, nodes=tuple(map(at_steps, schedule.nodes)))
 
 
 def with_node(schedule: Schedule, node: AnyNode) -> Schedule:

@@ -7,31 +7,15 @@ all of them, and a mask only keeps spikes at zero. The logits are the same, whic
 from __future__ import annotations
 
 import math
-from typing import assert_never
 
 import msgspec
 import numpy as np
 
 from dtss.compiler.schedule.errors import BadInputError
-from dtss.compiler.schedule.format import (
-    Add,
-    AnyNode,
-    AttentionProduct,
-    Convolution,
-    Image,
-    Integrator,
-    Lif,
-    Linear,
-    MaxPool,
-    Product,
-    Schedule,
-    Steps,
-    SumPool,
-    TokenSum,
-    Value,
-)
+from dtss.compiler.schedule.format import AnyNode, Image, Lif, Product, Schedule, Steps, Value
 from dtss.compiler.schedule.geometry import group_positions
 from dtss.compiler.schedule.io import LoadedSchedule
+from dtss.hwsim.reshape import with_steps
 from dtss.hwsim.simulate import Progress, Result, simulate
 
 ANY_MEMBRANE = Value(low=-(1 << 40), high=1 << 40)  # what is not updated when pruned has no proved bounds
@@ -82,39 +66,38 @@ def _quantities(result: Result) -> tuple[tuple[str, float], ...]:
 
 def unpruned(schedule: Schedule) -> Schedule:
     """The schedule with every step of every node run, whether or not the memories could hold that."""
+    whole = with_steps(schedule, schedule.time_steps, lambda node: _whole_steps(schedule, node))
+    return msgspec.structs.replace(whole, nodes=tuple(_made_to_fit(whole, node) for node in whole.nodes))
+
+
+def _whole_steps(schedule: Schedule, node: AnyNode) -> Steps:
+    """The image enters once, and a mask keeps spikes at zero."""
     every = tuple(range(schedule.time_steps))
-    return msgspec.structs.replace(schedule, nodes=tuple(_whole(schedule, node, every) for node in schedule.nodes))
+    if isinstance(node, Image):
+        return node.steps
+    if isinstance(node, Lif):
+        return Steps(active=node.mask_steps, zero=tuple(step for step in every if step not in node.mask_steps))
+    return Steps(active=every)
 
 
-def _whole(schedule: Schedule, node: AnyNode, every: tuple[int, ...]) -> AnyNode:
-    match node:
-        case Image():
-            return node
-        case Lif():
-            silent = tuple(step for step in every if step not in node.mask_steps)
-            return msgspec.structs.replace(
-                node, steps=Steps(active=node.mask_steps, zero=silent), state_steps=every, membrane=ANY_MEMBRANE,
-                membrane_reads=every, membrane_writes=every,
-            )  # fmt: skip
-        case Convolution() | Linear() | AttentionProduct():
-            return _product(schedule, node, every)
-        case Integrator() | Add() | MaxPool() | SumPool() | TokenSum():
-            return msgspec.structs.replace(node, steps=Steps(active=every))
-        case _:
-            assert_never(node)
+def _made_to_fit(schedule: Schedule, node: AnyNode) -> AnyNode:
+    if isinstance(node, Lif):
+        return msgspec.structs.replace(node, membrane=ANY_MEMBRANE)
+    return _cut_shorter(schedule, node) if isinstance(node, Product) else node
 
 
-def _product(schedule: Schedule, node: Product, every: tuple[int, ...]) -> Product:
-    """Its strips as long as the accumulators allow with a slot for each step."""
+def _cut_shorter(schedule: Schedule, node: Product) -> Product:
+    """Strips as long as the accumulators allow with a slot for each step, and no longer than they were."""
     assert node.tiling is not None
-    longest = schedule.hardware.array.strip_slots // (len(every) if node.tiling.time_order == "inner" else 1)
+    steps = schedule.time_steps
+    longest = schedule.hardware.array.strip_slots // (steps if node.tiling.time_order == "inner" else 1)
     positions = min(node.tiling.positions_per_strip, longest)
     if positions < 1:
         raise BadInputError(
             node.name,
-            f"{len(every)} time steps do not fit the {schedule.hardware.array.strip_slots} accumulator slots unpruned",
+            f"{steps} time steps do not fit the {schedule.hardware.array.strip_slots} accumulator slots unpruned",
             "leave --savings out",
         )
     strips = math.ceil(group_positions(node) / positions)
     tiling = msgspec.structs.replace(node.tiling, positions_per_strip=positions, strips=strips)
-    return msgspec.structs.replace(node, steps=Steps(active=every), tiling=tiling)
+    return msgspec.structs.replace(node, tiling=tiling)

@@ -36,6 +36,7 @@ from dtss.hwsim.execute import Program, run_program
 from dtss.hwsim.images import Samples
 from dtss.hwsim.in_memory import InMemoryResult
 from dtss.hwsim.memory_use import images_per_chunk
+from dtss.hwsim.step_counts import SharedCycles, StepCounts, StepRules
 from dtss.hwsim.technology import Technology
 from dtss.hwsim.values import NodeRun
 
@@ -47,6 +48,7 @@ class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
 
     group: the layer group of the first LIF that the node is or leads to.
     neuron: the LIF that walks this product's accumulators.  spikes: of a LIF, [B, T].
+    by_step: what of it belongs to each step, where that was asked for.
     """
 
     node: AnyNode
@@ -56,6 +58,7 @@ class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
     dram: DramCounts
     energy_pj: EnergyByKind
     spikes: NDArray[np.int64] | None
+    by_step: StepCounts | None = None
 
     @property
     def name(self) -> str:
@@ -69,6 +72,16 @@ class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
     def cycles(self) -> NDArray[np.int64]:
         """[B]: of its work, and waiting for the DRAM before it."""
         return self.counts.cycles + self.dram.stall_cycles
+
+    @property
+    def shared_cycles(self) -> SharedCycles | None:
+        """Cycles that belong to no step alone; None where steps were not counted."""
+        return None if self.by_step is None else SharedCycles.of(self.by_step, self.counts, self.dram)
+
+    @property
+    def array_busy(self) -> float:
+        """Share of its cycles in which a word that is not all zero enters the array."""
+        return float(self.counts.words_issued.sum() / max(1, self.cycles.sum()))
 
     @property
     def compute_pj(self) -> Picojoules:
@@ -177,8 +190,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def lanes_busy(self) -> float:
         """Share of all cycles × R × C in which a lane adds: what the array could do at most."""
-        array = self.schedule.hardware.array
-        return float(self.sum_of("accumulates").sum() / (max(1, self.cycles.sum()) * array.rows * array.columns))
+        lanes = self.schedule.hardware.array.lanes
+        return float(self.sum_of("accumulates").sum() / (max(1, self.cycles.sum()) * lanes))
+
+    def lanes_busy_of(self, node: NodeResult) -> float:
+        """As `lanes_busy`, of one node and its cycles."""
+        whole = max(1, node.cycles.sum()) * self.schedule.hardware.array.lanes
+        return float(node.counts.accumulates.sum() / whole)
 
     def sum_of(self, count: str) -> NDArray[np.int64]:
         """One field of `Counts` over all nodes [B]."""
@@ -209,32 +227,45 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 def simulate(
-    loaded: LoadedSchedule, samples: Samples, technology: Technology, progress: Progress = lambda done, whole: None
+    loaded: LoadedSchedule,
+    samples: Samples,
+    technology: Technology,
+    progress: Progress = lambda done, whole: None,
+    *,
+    by_step: bool = False,
 ) -> Result:
-    """Execute the images in chunks of bounded memory, count, and charge each event. `progress` gets (done, of)."""
-    return Simulator.of(loaded).run(samples, technology, progress)
+    """Execute the images in chunks of bounded memory, count, and charge each event. `progress` gets (done, of).
+
+    by_step: say of each node what belongs to each of its time steps.
+    """
+    return Simulator.of(loaded, by_step=by_step).run(samples, technology, progress)
 
 
 class Simulator(msgspec.Struct, frozen=True, kw_only=True):
-    """A schedule made ready to be simulated, as often as one likes: what no image changes is computed once."""
+    """A schedule made ready to be simulated, as often as one likes: what no image changes is computed once.
+
+    steps: the rules of what belongs to each time step, by node; empty where nobody asks.
+    """
 
     loaded: LoadedSchedule
     program: Program
     counters: tuple[Counter, ...]
     dram: DramRules
     groups: tuple[str | None, ...]
+    steps: dict[str, StepRules]
     images_at_once: int
 
     @classmethod
-    def of(cls, loaded: LoadedSchedule) -> Simulator:
+    def of(cls, loaded: LoadedSchedule, *, by_step: bool = False) -> Simulator:
         """Lay out the weights and cut every product."""
         schedule, tensors = loaded.schedule, loaded.tensors
         return cls(
             loaded=loaded,
             program=Program.of(schedule, tensors),
-            counters=tuple(counter_of(schedule, tensors, node) for node in schedule.nodes),
+            counters=tuple(counter_of(schedule, tensors, node, by_step=by_step) for node in schedule.nodes),
             dram=DramRules.of(schedule, tensors),
             groups=tuple(feeds_group(schedule, node) for node in schedule.nodes),
+            steps={node.name: StepRules.of(schedule, node) for node in schedule.nodes} if by_step else {},
             images_at_once=images_per_chunk(schedule),
         )
 
@@ -312,6 +343,9 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
                 return nothing
             return node_energy(schedule, node, found.counts, dram[node.name], costs)
 
+        def steps(node: AnyNode, found: NodeActivity) -> StepCounts | None:
+            return self.steps[node.name].counts(batch, found.streamed) if self.steps else None
+
         results = tuple(
             NodeResult(
                 node=node,
@@ -321,6 +355,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
                 dram=dram[node.name],
                 energy_pj=energy(node, counter, found),
                 spikes=found.spikes,
+                by_step=steps(node, found),
             )
             for node, group, counter, found in zip(schedule.nodes, self.groups, self.counters, activity, strict=True)
         )
@@ -335,13 +370,18 @@ def _join(chunks: list[Chunk]) -> tuple[NodeActivity, ...]:
 
 
 def _join_node(parts: tuple[NodeActivity, ...]) -> NodeActivity:
-    spikes = [part.spikes for part in parts if part.spikes is not None]
     counts = {name: np.concatenate([getattr(part.counts, name) for part in parts]) for name in Counts.__struct_fields__}
     return NodeActivity(
         counts=Counts(**counts),
         block_cycles=np.concatenate([part.block_cycles for part in parts]),
-        spikes=np.concatenate(spikes) if spikes else None,
+        spikes=_join_found([part.spikes for part in parts]),
+        streamed=_join_found([part.streamed for part in parts]),
     )
+
+
+def _join_found(parts: list[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
+    found = [part for part in parts if part is not None]
+    return np.concatenate(found) if found else None
 
 
 def _accuracy(logits: NDArray[np.float64], samples: Samples) -> Accuracy:

@@ -1,6 +1,6 @@
 """Bits that cross the port of each memory, read and written, from the exact counts.
 
-The widths are those of `energy`: energy of a memory = bits · energy of a bit, so the two never differ.
+The widths are those that `energy` charges: energy of a memory = bits · energy of a bit.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dtss.compiler.schedule.buffers import memory_uses, parameter_bits
 from dtss.compiler.schedule.cycles import Counter, Counts
 from dtss.compiler.schedule.dram import DramCounts
 from dtss.compiler.schedule.format import AnyNode, Image, Schedule
+from dtss.hwsim.access import AccessBits
 from dtss.hwsim.energy import stationary_rows, streams_the_image
 from dtss.hwsim.simulate import Result
 
@@ -29,37 +30,32 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 
 def node_traffic(schedule: Schedule, node: AnyNode, counts: Counts, dram: DramCounts) -> dict[str, Traffic]:
     """By the memory kinds of `energy.EnergyByKind`. A word's non-zero flag is a bit that is read with it."""
-    array, widths = schedule.hardware.array, schedule.hardware.widths
-    words = array.rows * counts.spike_word_reads + counts.words_offered
-    written_words = array.rows * counts.spike_word_writes
+    bits = AccessBits.of(schedule.hardware)
+    words = bits.word * counts.spike_word_reads + bits.flag * counts.words_offered
+    written_words = bits.word * counts.spike_word_writes
     none = np.zeros_like(counts.cycles)
-    from_image = streams_the_image(schedule, node)
+    from_image, is_image = streams_the_image(schedule, node), isinstance(node, Image)
     spike_rows, current_rows = stationary_rows(schedule, node, counts)
+    parameters = bits.parameter_row * parameter_bits(schedule.hardware, node)
     moved = {
-        "weight_memory": (
-            array.columns * widths.weight * counts.weight_row_reads,
-            array.columns * widths.weight * dram.weight_row_writes,
-        ),
-        "parameter_memory": (
-            array.columns * parameter_bits(schedule.hardware, node) * counts.parameter_row_reads,
-            none,
-        ),
+        "weight_memory": (bits.weight_row * counts.weight_row_reads, bits.weight_row * dram.weight_row_writes),
+        "parameter_memory": (parameters * counts.parameter_row_reads, none),
         "spike_memory": (
-            (none if from_image else words) + array.columns * spike_rows,
-            (none if isinstance(node, Image) else written_words) + array.columns * counts.spike_row_writes,
+            (none if from_image else words) + bits.spike_row * spike_rows,
+            (none if is_image else written_words) + bits.spike_row * counts.spike_row_writes,
         ),
-        "image_memory": (words if from_image else none, written_words if isinstance(node, Image) else none),
+        "image_memory": (words if from_image else none, written_words if is_image else none),
         "accumulator_file": (
-            array.columns * widths.accumulator * counts.accumulator_reads,
-            array.columns * widths.accumulator * counts.accumulator_writes,
+            bits.accumulator_row * counts.accumulator_reads,
+            bits.accumulator_row * counts.accumulator_writes,
         ),
         "membrane_memory": (
-            array.columns * widths.membrane * counts.membrane_row_reads,
-            array.columns * widths.membrane * counts.membrane_row_writes,
+            bits.membrane_row * counts.membrane_row_reads,
+            bits.membrane_row * counts.membrane_row_writes,
         ),
         "current_memory": (
-            array.columns * widths.membrane * (counts.current_row_reads + current_rows),
-            array.columns * widths.membrane * counts.current_row_writes,
+            bits.current_row * (counts.current_row_reads + current_rows),
+            bits.current_row * counts.current_row_writes,
         ),
         "dram": (dram.dram_read_bits, dram.dram_write_bits),
     }

@@ -13,36 +13,22 @@ The next weight tile loads meanwhile into the other bank, ⌈rows / weight_rows_
 
 The walk takes one cycle for each (position, step) of the strip, C channels at a time.
 A value that is not a product's is computed by the elementwise unit, one spike word (R bits, one plane) or one
-current row (C currents) read a cycle.
+current row (C currents) read a cycle. `events` has what no image changes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.format import (
-    Add,
-    AnyNode,
-    AttentionProduct,
-    Image,
-    Integrator,
-    Lif,
-    MaxPool,
-    Product,
-    Schedule,
-    SumPool,
-    TokenSum,
-)
+from dtss.compiler.schedule.events import DRAIN, ElementwiseNode, elementwise_events, pass_rounds, product_events
+from dtss.compiler.schedule.format import Product, Schedule
 from dtss.compiler.schedule.geometry import Geometry, geometry
 from dtss.compiler.schedule.skipper import add_up_passes, pass_sums, round_cycles
-
-DRAIN = 2  # cycles between the issue of a strip's last word and its sum being in the accumulator
 
 Counter = NDArray[np.int64]
 
@@ -165,7 +151,7 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
         cut, array = geometry(schedule, node), schedule.hardware.array
         rows = np.array(cut.rows, np.int64)
         load = load_cycles(rows, array.weight_rows_per_cycle)
-        rounds = _rounds(cut)
+        rounds = pass_rounds(cut)
         walked_together = len(cut.walk_steps) if len(rounds) == 1 and cut.time_order == "inner" else 1
         visits = cut.strip_positions * (walked_together if cut.walk_steps else 0)
         return cls(
@@ -177,7 +163,7 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
             next_load=np.roll(load, -1),
             walk=np.where(visits > 0, visits + DRAIN, 0),
             tiles=np.diff(np.append(np.arange(0, len(cut.columns), cut.output_tiles_per_block), len(cut.columns))),
-            constant=ConstantCounts(_constant_counts(schedule, node, cut, rounds)),
+            constant=ConstantCounts(product_events(schedule, node, cut).total()),
         )
 
     def counts(self, popcounts: NDArray[np.integer[Any]]) -> ProductCounts:
@@ -219,164 +205,6 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
         return cycles
 
 
-def _rounds(cut: Geometry) -> tuple[tuple[int, ...], ...]:
-    """For each round of all strips (outer: one a walked step) the passes' steps."""
-    if cut.time_order == "inner" or not cut.walk_steps:
-        return (tuple(range(cut.pass_steps if cut.slot_steps else 0)),)
-    return tuple((cut.slot_steps.index(step),) if step in cut.slot_steps else () for step in cut.walk_steps)
-
-
-def _constant_counts(
-    schedule: Schedule, node: Product, cut: Geometry, rounds: tuple[tuple[int, ...], ...]
-) -> dict[str, int]:
-    """Counts that do not depend on the data."""
-    tiles = cut.groups * len(cut.columns)
-    strip_passes = sum(map(len, rounds)) * tiles
-    words = cut.positions * cut.planes * (len(cut.slot_steps) if cut.time_order == "inner" else 1)
-    if cut.weights_change:
-        words = cut.positions * cut.planes
-    walks = cut.strips * tiles * len(rounds) if cut.walk_steps else 0
-    visits = cut.positions * tiles * len(cut.walk_steps)
-    has_parameters = not isinstance(node, AttentionProduct) or node.neuron is not None
-    rows_loaded = "stationary_row_reads" if isinstance(node, AttentionProduct) else "weight_row_reads"
-    walked = _walk_counts(schedule, node, cut)
-    return {
-        "walk_cycles": visits + DRAIN * walks,
-        "passes": strip_passes * cut.strips * len(cut.rows),
-        "words_offered": strip_passes * words * len(cut.rows),
-        rows_loaded: strip_passes * cut.strips * sum(cut.rows),
-        "parameter_row_reads": walks if has_parameters else 0,
-        "accumulator_reads": walked.pop("walk_slot_reads"),
-    } | walked
-
-
-def _walk_counts(schedule: Schedule, node: Product, cut: Geometry) -> dict[str, int]:
-    """What the walks touch; a visit is one (position, step) of one output tile, one row of C."""
-    visits = cut.groups * cut.positions * len(cut.columns)
-    summed = [step for step in cut.walk_steps if step in (*node.steps.active, *node.steps.reused)]
-    counts = {"walk_slot_reads": visits * len(summed)}
-    if node.neuron is None:
-        return counts | {"current_row_writes": visits * len(cut.walk_steps)}
-    neuron = schedule.node(node.neuron)
-    assert isinstance(neuron, Lif)
-    return counts | _lif_counts(neuron, visits)
-
-
-def _lif_counts(neuron: Lif, visits: int) -> dict[str, int]:
-    outer = neuron.time_order == "outer"
-    return {
-        "spike_row_writes": visits * len(neuron.steps.active),
-        "membrane_row_reads": visits * len(neuron.membrane_reads) if outer else 0,
-        "membrane_row_writes": visits * len(neuron.membrane_writes) if outer else 0,
-        "lif_updates": neuron.positions * neuron.channels * len(neuron.state_steps),
-        "zero_checks": neuron.positions * neuron.channels * len(neuron.steps.active),
-    }
-
-
-def elementwise_counts(
-    schedule: Schedule, node: Image | Lif | Integrator | Add | MaxPool | SumPool | TokenSum, batch: int
-) -> Counts:
-    """Counts of a node that the array does not compute, for a batch."""
-    return ConstantCounts(elementwise_events(schedule, node)).of_batch(batch)
-
-
-def elementwise_events(
-    schedule: Schedule, node: Image | Lif | Integrator | Add | MaxPool | SumPool | TokenSum
-) -> dict[str, int]:
-    """Counts of a node that the array does not compute; they do not depend on the data.
-
-    A LIF whose input is a product's accumulators costs nothing of its own: the product's walk is its work.
-    """
-    match node:
-        case Image():
-            return _writes(schedule, node, 1)
-        case Lif():
-            return {} if _is_walked(schedule, node) else _stored_current_lif(schedule, node)
-        case Integrator():
-            return _integrator(schedule, node)
-        case Add() | TokenSum():
-            return _reads(schedule, node, taps_per_step=_input_positions(schedule, node))
-        case MaxPool() | SumPool():
-            return _reads(schedule, node, taps_per_step=pool_taps(node, schedule.node(node.inputs[0])))
-        case _:
-            assert_never(node)
-
-
-def _is_walked(schedule: Schedule, node: Lif) -> bool:
-    source = schedule.node(node.inputs[0])
-    return isinstance(source, Product) and source.neuron == node.name
-
-
-def _stored_current_lif(schedule: Schedule, node: Lif) -> dict[str, int]:
-    source = schedule.node(node.inputs[0])
-    tiles = math.ceil(node.channels / schedule.hardware.array.columns)
-    visits = node.positions * tiles
-    summed = [step for step in node.state_steps if step in source.steps.available]
-    cycles = visits * len(node.state_steps)
-    return {
-        "cycles": cycles,
-        "walk_cycles": cycles,
-        "current_row_reads": visits * len(summed),
-        "parameter_row_reads": tiles,
-    } | _lif_counts(node, visits)
-
-
-def _integrator(schedule: Schedule, node: Integrator) -> dict[str, int]:
-    """As a LIF whose current is stored, but what it writes is its state."""
-    visits = node.positions * math.ceil(node.channels / schedule.hardware.array.columns)
-    available = schedule.node(node.inputs[0]).steps.available
-    cycles = visits * len(node.steps.active)
-    return {
-        "cycles": cycles,
-        "walk_cycles": cycles,
-        "current_row_reads": visits * sum(step in available for step in node.steps.active),
-        "current_row_writes": cycles,
-        "lif_updates": node.positions * node.channels * len(node.steps.active),
-    }
-
-
-def _input_positions(schedule: Schedule, node: AnyNode) -> int:
-    """Positions an Add or TokenSum reads from each input at each step."""
-    return schedule.node(node.inputs[0]).positions
-
-
-def pool_taps(node: MaxPool | SumPool, source: AnyNode) -> int:
-    """Window elements inside the image, summed over all windows."""
-
-    def inside(outputs: int, size: int, kernel: int) -> int:
-        starts = np.arange(outputs) * node.stride - node.padding
-        return int((np.minimum(starts + kernel, size) - np.maximum(starts, 0)).sum())
-
-    rows, columns = (
-        inside(outputs, size, kernel)
-        for outputs, size, kernel in zip(node.shape[:2], source.shape[:2], node.window, strict=True)
-    )
-    return rows * columns
-
-
-def _reads(schedule: Schedule, node: Add | MaxPool | SumPool | TokenSum, taps_per_step: int) -> dict[str, int]:
-    """Reads of every available input and writes of the result: rows for currents, words and planes for counts."""
-    array = schedule.hardware.array
-    words = math.ceil(node.channels / array.rows)
-    tiles = math.ceil(node.channels / array.columns)
-    counts = {"current_row_reads": 0, "spike_word_reads": 0}
-    for step in node.steps.active:
-        for source in (schedule.node(name) for name in node.inputs):
-            if step not in source.steps.available:
-                continue
-            if source.value.is_current:
-                counts["current_row_reads"] += taps_per_step * tiles
-            else:
-                counts["spike_word_reads"] += taps_per_step * words * source.value.planes
-    cycles = sum(counts.values())
-    return counts | {"cycles": cycles} | _writes(schedule, node, len(node.steps.active))
-
-
-def _writes(schedule: Schedule, node: AnyNode, steps: int) -> dict[str, int]:
-    array = schedule.hardware.array
-    if node.value.is_current:
-        return {"current_row_writes": node.positions * math.ceil(node.channels / array.columns) * steps}
-    return {
-        "spike_word_writes": node.positions * math.ceil(node.channels / array.rows) * node.value.planes * steps,
-        "zero_checks": node.positions * node.channels * node.value.planes * steps,
-    }
+def elementwise_counts(schedule: Schedule, node: ElementwiseNode, batch: int) -> Counts:
+    """Counts of a node that the array does not compute, for a batch; they do not depend on the data."""
+    return ConstantCounts(elementwise_events(schedule, node).total()).of_batch(batch)

@@ -20,6 +20,11 @@ class Array(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     skip_group: int  # G: words whose non-zero flags the skipper sees at once
     weight_rows_per_cycle: int  # weight rows (C weights) loaded a cycle
 
+    @property
+    def lanes(self) -> int:
+        """R · C: the additions of a cycle, at most."""
+        return self.rows * self.columns
+
 
 class Widths(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Signed widths in bits; the compiler proves that every value fits."""

@@ -26,10 +26,11 @@ FLOAT_LOGITS = "samples.float_logits"
 
 @dataclass(frozen=True)
 class LoadedSchedule:
-    """A checked schedule with its tensors by name."""
+    """A checked schedule with its tensors by name. where: what an error calls it."""
 
     schedule: Schedule
     tensors: Mapping[str, np.ndarray]
+    where: str = "schedule"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -135,7 +136,7 @@ def load(path: Path) -> LoadedSchedule:
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise BadInputError(str(side_car), f"is not a safetensors file ({error})", "recompile") from None
     check_schedule(schedule, tensors, str(path))
-    return LoadedSchedule(schedule, tensors)
+    return LoadedSchedule(schedule, tensors, str(path))
 
 
 def decode(content: bytes, where: str) -> Schedule:

@@ -10,16 +10,18 @@ from typing import assert_never
 import jinja2
 import msgspec
 
-from dtss.hwsim.compare import Comparison
 from dtss.hwsim.energy import COMPUTE_KINDS, LEAKAGE_KINDS, EnergyByKind
 from dtss.hwsim.report import quantities, summary
+from dtss.hwsim.report.beside import NOTHING, Beside
 from dtss.hwsim.report.comparison_html import comparison_section
+from dtss.hwsim.report.in_memory_html import in_memory_section
 from dtss.hwsim.report.kinds import KIND_NAMES, Segment, segments
 from dtss.hwsim.report.layers import MEANINGS, Layer, State, layers
+from dtss.hwsim.report.paper_html import paper_section
 from dtss.hwsim.report.quantities import NO_BREAK
 from dtss.hwsim.report.roofline import roofline
 from dtss.hwsim.report.savings_text import savings_rows
-from dtss.hwsim.savings import Saving
+from dtss.hwsim.report.steps_html import step_section
 from dtss.hwsim.simulate import Result
 from dtss.hwsim.technology import AnyEntry, Entry, Leakage, ProductCurve, SizeCurve, WidthCurve
 from dtss.hwsim.traffic import MemoryRow, memory_rows
@@ -27,7 +29,8 @@ from dtss.hwsim.traffic import MemoryRow, memory_rows
 TEMPLATES = Path(__file__).parent / "template"
 
 UNITS = (
-    ("stream_cycles", "stream", "array", "spike words stream in"),
+    ("words_issued", "stream", "array", "a spike word enters"),
+    ("skipper_cycles", "skipper", "skipper", "a group of zeros passes"),
     ("load_stall_cycles", "stall", "weight wait", "next tile still loading"),
     ("walk_cycles", "walk", "neuron walk", "sums leave the array"),
     ("elementwise_cycles", "elementwise", "elementwise", "adds, pools, token sums"),
@@ -109,7 +112,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     key: str
 
 
-def page(result: Result, comparison: Comparison | None = None, savings: tuple[Saving, ...] | None = None) -> bytes:
+def page(result: Result, beside: Beside = NOTHING) -> bytes:
     """The same result gives the same bytes."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -144,8 +147,11 @@ def page(result: Result, comparison: Comparison | None = None, savings: tuple[Sa
         lanes=_lanes(rows),
         ticks=_ticks(_cycles(rows)),
         timeline_finding=_timeline_finding(rows),
-        comparison=None if comparison is None else comparison_section(result, comparison),
-        savings=None if savings is None else savings_rows(savings),
+        step_section=step_section(result, {row.name: number for number, row in enumerate(rows, start=1)}),
+        comparison=None if beside.comparison is None else comparison_section(result, beside.comparison),
+        paper=None if beside.paper_model is None else paper_section(beside.paper_model),
+        in_memory=None if result.in_memory is None else in_memory_section(result.in_memory, rows),
+        savings=None if beside.savings is None else savings_rows(beside.savings),
         memories=_memories(memories),
         memory_finding=_memory_finding(memories),
         roofline=roofline(result),

@@ -55,6 +55,11 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     leakage_pj: float
 
     @property
+    def skipper_cycles(self) -> float:
+        """The skipper looks at a group of zeros."""
+        return self.stream_cycles - self.words_issued
+
+    @property
     def whole_pj(self) -> float:
         return self.compute_pj + self.memory_pj + self.leakage_pj
 

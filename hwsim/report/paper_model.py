@@ -23,41 +23,69 @@ class PaperModelJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 def paper_model_json(layers: tuple[PaperLayer, ...]) -> PaperModelJson:
-    by_kind = _sum([layer.energy_pj for layer in layers])
     return PaperModelJson(
-        energy_pj_per_image=float(sum(msgspec.structs.astuple(by_kind))),
-        energy_pj_per_image_by_kind=by_kind,
-        membrane_accesses_per_image=sum(layer.membrane_accesses for layer in layers),
+        energy_pj_per_image=whole_pj(layers, "energy_pj"),
+        energy_pj_per_image_by_kind=summed(layers, "energy_pj"),
+        membrane_accesses_per_image=_membrane_accesses(layers),
         layers=layers,
     )
 
 
 def print_paper_model(layers: tuple[PaperLayer, ...], console: Console) -> None:
     """Kinds in lines, both accountings in columns."""
-    paper, machine = (_sum([getattr(layer, field) for layer in layers]) for field in ("energy_pj", "machine_energy_pj"))
     console.print()
     console.print(Text("As the DTSS paper counts it, and what this machine does, an image", style="bold"))
     console.print()
     table = Table(box=None, pad_edge=False, show_footer=True, footer_style="bold")
-    totals = [float(sum(msgspec.structs.astuple(each))) for each in (paper, machine)]
+    totals = [whole_pj(layers, field) for field in ("energy_pj", "machine_energy_pj")]
     footers = ("an image", *(quantities.energy(total) for total in totals))
     for name, footer in zip(("energy of", "paper", "machine"), footers, strict=True):
         table.add_column(name, footer, justify="left" if name == "energy of" else "right", no_wrap=True)
-    for kind, name in KIND_NAMES.items():
-        values = [getattr(each, kind) for each in (paper, machine)]
-        if any(values):
-            absent = ("not counted", "none")
-            table.add_row(name, *(quantities.energy(v) if v else a for v, a in zip(values, absent, strict=True)))
+    for _, name, _, _, *texts in kind_rows(layers):
+        table.add_row(name, *texts)
     console.print(table)
-    moved = quantities.whole(sum(layer.membrane_accesses for layer in layers))
-    note = (
-        f"paper: {moved} membranes read or written, each weight once, each spike at each step of its mask; "
+    console.print(Text(f"paper: {note(layers)}", style="dim"))
+
+
+def kind_rows(layers: tuple[PaperLayer, ...]) -> tuple[tuple[str, str, float, float, str, str], ...]:
+    """(kind, name, paper in pJ, machine in pJ, text of each) of the kinds that either accounting charges."""
+    paper, machine = summed(layers, "energy_pj"), summed(layers, "machine_energy_pj")
+    pairs = ((kind, name, getattr(paper, kind), getattr(machine, kind)) for kind, name in KIND_NAMES.items())
+    return tuple(
+        (
+            kind,
+            name,
+            counted,
+            taken,
+            quantities.energy(counted) if counted else "not counted",
+            quantities.energy(taken) if taken else "none",
+        )
+        for kind, name, counted, taken in pairs
+        if counted or taken
+    )
+
+
+def note(layers: tuple[PaperLayer, ...]) -> str:
+    """What the paper's accounting has in it."""
+    moved = quantities.whole(_membrane_accesses(layers))
+    return (
+        f"{moved} membranes read or written, each weight once, each spike at each step of its mask; "
         "the image's layer in MACs"
     )
-    console.print(Text(note, style="dim"))
 
 
-def _sum(parts: list[EnergySums]) -> EnergySums:
+def whole_pj(layers: tuple[PaperLayer, ...], field: str) -> float:
+    """Of all kinds; field: `energy_pj` or `machine_energy_pj`."""
+    return float(sum(msgspec.structs.astuple(summed(layers, field))))
+
+
+def summed(layers: tuple[PaperLayer, ...], field: str) -> EnergySums:
+    """Over the layers."""
+    parts = [getattr(layer, field) for layer in layers]
     return EnergySums(
         **{kind: float(sum(getattr(part, kind) for part in parts)) for kind in EnergySums.__struct_fields__}
     )
+
+
+def _membrane_accesses(layers: tuple[PaperLayer, ...]) -> int:
+    return sum(layer.membrane_accesses for layer in layers)

@@ -10,14 +10,14 @@ import msgspec
 
 from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.dram import DramCounts
-from dtss.hwsim.compare import Comparison
 from dtss.hwsim.energy import EnergyByKind, EnergySums, mean_energy
 from dtss.hwsim.in_memory import InMemoryResult
-from dtss.hwsim.paper_accounting import PaperLayer
+from dtss.hwsim.report.beside import NOTHING, Beside
 from dtss.hwsim.report.comparison_json import ComparisonJson, comparison_json
 from dtss.hwsim.report.layers import State, firing_rate, states
 from dtss.hwsim.report.paper_model import PaperModelJson, paper_model_json
 from dtss.hwsim.report.quantities import spread
+from dtss.hwsim.report.steps import SharedCyclesJson, StepsJson, shared_json, steps_json
 from dtss.hwsim.savings import Saving
 from dtss.hwsim.simulate import NodeResult, Result
 from dtss.hwsim.technology import Technology
@@ -120,6 +120,8 @@ class LayerJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     neuron: the LIF that walks this product; the walk's cycles and events are counted here.
     firing_rate: of a LIF, spikes per neuron and time step.  spikes_per_step: sums over the images.
+    array_busy, lanes_busy: as in the totals, over the cycles of the node.
+    by_step, shared_cycles: null where the run did not count steps; dtss-sim always does.
     """
 
     name: str
@@ -133,6 +135,10 @@ class LayerJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     energy_pj_per_image: EnergySums
     firing_rate: float | None
     spikes_per_step: tuple[int, ...] | None
+    array_busy: float
+    lanes_busy: float
+    by_step: StepsJson | None
+    shared_cycles: SharedCyclesJson | None
 
 
 class PerImageJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -180,23 +186,13 @@ class ResultJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     savings: tuple[SavingJson, ...] | None
 
 
-def encode(
-    result: Result,
-    comparison: Comparison | None = None,
-    paper_model: tuple[PaperLayer, ...] | None = None,
-    savings: tuple[Saving, ...] | None = None,
-) -> bytes:
+def encode(result: Result, beside: Beside = NOTHING) -> bytes:
     """The same result gives the same bytes."""
-    document = msgspec.json.encode(result_json(result, comparison, paper_model, savings), order="sorted")
+    document = msgspec.json.encode(result_json(result, beside), order="sorted")
     return msgspec.json.format(document, indent=2) + b"\n"
 
 
-def result_json(
-    result: Result,
-    comparison: Comparison | None = None,
-    paper_model: tuple[PaperLayer, ...] | None = None,
-    savings: tuple[Saving, ...] | None = None,
-) -> ResultJson:
+def result_json(result: Result, beside: Beside = NOTHING) -> ResultJson:
     schedule = result.schedule
     array = schedule.hardware.array
     return ResultJson(
@@ -223,12 +219,12 @@ def result_json(
             average_after_pruning=schedule.average_time_steps.pruned,
         ),
         totals=_totals(result),
-        layers=tuple(_layer(node, schedule.time_steps) for node in result.nodes),
+        layers=tuple(_layer(result, node) for node in result.nodes),
         per_image=PerImageJson(cycles=tuple(result.cycles.tolist()), energy_pj=tuple(result.energy_pj.tolist())),
-        comparison=None if comparison is None else comparison_json(result, comparison),
-        paper_model=None if paper_model is None else paper_model_json(paper_model),
+        comparison=None if beside.comparison is None else comparison_json(result, beside.comparison),
+        paper_model=None if beside.paper_model is None else paper_model_json(beside.paper_model),
         in_memory=result.in_memory,
-        savings=None if savings is None else tuple(_saving(saving) for saving in savings),
+        savings=None if beside.savings is None else tuple(_saving(saving) for saving in beside.savings),
     )
 
 
@@ -258,7 +254,8 @@ def _totals(result: Result) -> TotalsJson:
     )
 
 
-def _layer(node: NodeResult, time_steps: int) -> LayerJson:
+def _layer(result: Result, node: NodeResult) -> LayerJson:
+    time_steps = result.schedule.time_steps
     return LayerJson(
         name=node.name,
         kind=node.kind,
@@ -271,6 +268,10 @@ def _layer(node: NodeResult, time_steps: int) -> LayerJson:
         energy_pj_per_image=mean_energy([node.energy_pj]),
         firing_rate=firing_rate(node, time_steps),
         spikes_per_step=None if node.spikes is None else tuple(node.spikes.sum(axis=0).tolist()),
+        array_busy=node.array_busy,
+        lanes_busy=result.lanes_busy_of(node),
+        by_step=steps_json(result, node),
+        shared_cycles=shared_json(node),
     )
 
 

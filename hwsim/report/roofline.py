@@ -75,7 +75,7 @@ def roofline(result: Result) -> Roofline | None:
     if not points:
         return None
     array = result.schedule.hardware.array
-    peak = float(array.rows * array.columns)
+    peak = float(array.lanes)
     ridges = [peak / bits for bits in ports.values()]
     x = _Scale([*(point.intensity for point in points), *ridges], LEFT, RIGHT)
     y = _Scale([*(point.speed for point in points), peak], BOTTOM, TOP)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import io
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.dram import DramCounts
 from dtss.hwsim.energy import EnergyByKind
 from dtss.hwsim.report.layers import firing_rate, states
 from dtss.hwsim.simulate import NodeResult, Result
+from dtss.hwsim.step_counts import STEP_COUNTS, SharedCycles
 
 COLUMNS = (
     "name",
@@ -24,6 +28,8 @@ COLUMNS = (
     *(f"{kind}_pj_per_image" for kind in EnergyByKind.__struct_fields__),
     "firing_rate",
     "spikes_per_step",
+    *(f"{name}_per_step" for name in STEP_COUNTS),
+    *(f"shared_{name}_cycles" for name in SharedCycles.__struct_fields__),
 )
 
 
@@ -37,6 +43,7 @@ def encode_csv(result: Result) -> bytes:
 
 
 def _row(result: Result, node: NodeResult) -> tuple[str | int | float, ...]:
+    shared = node.shared_cycles
     rate = firing_rate(node, result.schedule.time_steps)
     return (
         node.name,
@@ -50,5 +57,12 @@ def _row(result: Result, node: NodeResult) -> tuple[str | int | float, ...]:
         *(int(getattr(node.dram, name).sum()) for name in DramCounts.__struct_fields__),
         *(float(getattr(node.energy_pj, kind).mean()) for kind in EnergyByKind.__struct_fields__),
         "" if rate is None else rate,
-        "" if node.spikes is None else " ".join(map(str, node.spikes.sum(axis=0).tolist())),
+        "" if node.spikes is None else _list(node.spikes),
+        *("" if node.by_step is None else _list(getattr(node.by_step, name)) for name in STEP_COUNTS),
+        *("" if shared is None else int(getattr(shared, name).sum()) for name in SharedCycles.__struct_fields__),
     )
+
+
+def _list(by_step: NDArray[np.int64]) -> str:
+    """[B, T]: sums over the images."""
+    return " ".join(map(str, by_step.sum(axis=0).tolist()))

@@ -73,9 +73,9 @@ def _details(node: NodeResult, image: int) -> dict[str, object]:
 
 def _rates(result: Result, node: NodeResult, image: int) -> dict[str, float]:
     """Means over the node's cycles."""
-    array, cycles = result.schedule.hardware.array, int(node.cycles[image])
+    lanes, cycles = result.schedule.hardware.array.lanes, int(node.cycles[image])
     return {
-        "share of lanes that add": int(node.counts.accumulates[image]) / (cycles * array.rows * array.columns),
+        "share of lanes that add": int(node.counts.accumulates[image]) / (cycles * lanes),
         "words a cycle": int(node.counts.words_issued[image]) / cycles,
     }
 

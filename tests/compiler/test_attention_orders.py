@@ -18,7 +18,7 @@ from dtss.compiler.passes.relative_energy import product_energy
 from dtss.compiler.pipeline import PIPELINE, compile_graph
 from dtss.compiler.schedule.format import AttentionProduct, Schedule
 from dtss.compiler.schedule.hardware import Hardware, load_hardware
-from dtss.hwsim.activity import node_activity
+from dtss.hwsim.activity import counter_of
 from dtss.hwsim.execute import execute
 from tests.compiler.random_graphs import graphs, hardware
 from tests.compiler.small_networks import PIXELS, SPIKING_JELLY
@@ -88,7 +88,7 @@ def test_real_digits_cost_less_in_the_order_that_is_taken(digits: Source, machin
         sums = {node.name: np.zeros(2) for node in attentions(compiled.schedule)}
         for run in execute(compiled.schedule, compiled.tensors, digits.images[:24]):
             if isinstance(run.node, AttentionProduct):
-                counts = node_activity(compiled.schedule, compiled.tensors, run).counts
+                counts = counter_of(compiled.schedule, compiled.tensors, run.node).activity(run).counts
                 energy = product_energy(compiled.schedule, run.node, counts)
                 whole = run.node.name.removesuffix(".key_value").removesuffix(".query_key")
                 sums[whole] += [float(counts.cycles.mean()), float(energy.mean())]

@@ -15,7 +15,8 @@ from dtss.compiler.graph.ir import Graph
 from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph, optional_passes
-from dtss.compiler.schedule.cycles import DRAIN, block_cycles, load_cycles, product_counts
+from dtss.compiler.schedule.cycles import block_cycles, load_cycles, product_counts
+from dtss.compiler.schedule.events import DRAIN
 from dtss.compiler.schedule.format import AttentionProduct, Product, Schedule, TimeOrder
 from dtss.compiler.schedule.geometry import Geometry, geometry, pass_table
 from dtss.compiler.schedule.hardware import Hardware, load_hardware

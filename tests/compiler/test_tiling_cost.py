@@ -15,7 +15,7 @@ from dtss.compiler.schedule.cycles import product_counts
 from dtss.compiler.schedule.format import Product, Schedule, TimeOrder
 from dtss.compiler.schedule.geometry import group_positions
 from dtss.compiler.schedule.hardware import Hardware, load_hardware
-from dtss.hwsim.activity import node_activity
+from dtss.hwsim.activity import counter_of
 from dtss.hwsim.execute import execute
 from tests.compiler.random_graphs import graphs, hardware
 
@@ -48,7 +48,7 @@ def real_cost(schedule: Schedule, tensors: dict[str, np.ndarray], pixels: np.nda
     costs: dict[str, float] = {}
     for run in execute(schedule, tensors, pixels):
         if isinstance(run.node, Product):
-            counts = node_activity(schedule, tensors, run).counts
+            counts = counter_of(schedule, tensors, run.node).activity(run).counts
             costs[run.node.name] = float(counts.cycles.mean()) * float(
                 product_energy(schedule, run.node, counts).mean()
             )

@@ -60,8 +60,9 @@ class SlowMachine:
         return value
 
     def run(self, node: AnyNode) -> Counter[str]:
-        """Events of one node."""
+        """Events of one node; `at_step` holds those that one time step causes, as (event, step)."""
         self.events: Counter[str] = Counter()
+        self.at_step: Counter[tuple[str, int]] = Counter()
         match node:
             case Convolution() | Linear() | AttentionProduct():
                 self.run_product(node)
@@ -97,6 +98,10 @@ class SlowMachine:
             self.walk(node, current)
             while self.rows_to_load > 0:
                 self.tick("load_stall_cycles")
+
+    def count(self, event: str, amount: int, step: int) -> None:
+        self.events[event] += amount
+        self.at_step[event, step] += amount
 
     def tick(self, busy: str) -> None:
         self.events["cycles"] += 1
@@ -187,7 +192,8 @@ class SlowMachine:
         words = tuple(itertools.product(current.positions, current.steps, range(planes))) if current.lanes else ()
         self.events["passes"] += 1 if current.lanes else 0
         for group in cut(words, self.array.skip_group):
-            self.events["words_offered"] += len(group)
+            for _, step, _ in group:
+                self.count("words_offered", 1, step)
             issued = [word for word in group if self.bits(node, current, *word).any()]
             for position, step, plane in issued:
                 self.tick("stream_cycles")
@@ -229,12 +235,12 @@ class SlowMachine:
     def issue(self, node: Product, current: Pass, position: int, step: int, plane: int) -> None:
         bits = self.bits(node, current, position, step, plane)
         for event in ("words_issued", "spike_word_reads", "accumulator_reads", "accumulator_writes"):
-            self.events[event] += 1
-        self.events["active_bits"] += int(bits.sum())
+            self.count(event, 1, step)
+        self.count("active_bits", int(bits.sum()), step)
         for channel in current.channels:
             slot = (current.group, position, step, channel)
             for bit, lane in zip(bits, current.lanes, strict=True):
-                self.events["accumulates" if bit else "gated_accumulates"] += 1
+                self.count("accumulates" if bit else "gated_accumulates", 1, step)
                 if bit:
                     added = self.weight(node, current.group, channel, step, lane) << plane
                     self.sums[slot] = self.sums.get(slot, 0) + added
@@ -248,6 +254,7 @@ class SlowMachine:
             self.tick("walk_cycles")
         for _, step in current.walk:
             self.tick("walk_cycles")
+            self.at_step["walk_cycles", step] += 1
             self.events["accumulator_reads"] += step in node.steps.active or step in node.steps.reused
             if node.neuron is None:
                 self.events["current_row_writes"] += 1
@@ -259,13 +266,13 @@ class SlowMachine:
     def update_row(self, name: str, step: int, channels: int) -> None:
         neuron = self.schedule.node(name)
         assert isinstance(neuron, Lif)
-        self.events["lif_updates"] += channels
+        self.count("lif_updates", channels, step)
         if step in neuron.steps.active:
             self.events["spike_row_writes"] += 1
             self.events["zero_checks"] += channels
         if neuron.time_order == "outer":
-            self.events["membrane_row_reads"] += step in neuron.membrane_reads
-            self.events["membrane_row_writes"] += step in neuron.membrane_writes
+            self.count("membrane_row_reads", step in neuron.membrane_reads, step)
+            self.count("membrane_row_writes", step in neuron.membrane_writes, step)
 
     def run_stored_current(self, node: Lif) -> None:
         source = self.schedule.node(node.inputs[0])
@@ -275,7 +282,7 @@ class SlowMachine:
         self.events["parameter_row_reads"] += len(tiles)
         for channels, _, step in itertools.product(tiles, range(node.positions), node.state_steps):
             self.events["cycles"] += 1
-            self.events["walk_cycles"] += 1
+            self.count("walk_cycles", 1, step)
             self.events["current_row_reads"] += step in source.steps.available
             self.update_row(node.name, step, len(channels))
 
@@ -284,10 +291,10 @@ class SlowMachine:
         tiles = cut(tuple(range(node.shape[2])), self.array.columns)
         for channels, _, step in itertools.product(tiles, range(node.positions), node.steps.active):
             self.events["cycles"] += 1
-            self.events["walk_cycles"] += 1
+            self.count("walk_cycles", 1, step)
             self.events["current_row_reads"] += step in source.steps.available
             self.events["current_row_writes"] += 1
-            self.events["lif_updates"] += len(channels)
+            self.count("lif_updates", len(channels), step)
 
     # Elementwise
 
@@ -299,6 +306,7 @@ class SlowMachine:
             for _ in itertools.chain(*taps):
                 reads, event = self.row_or_words(source)
                 self.events["cycles"] += reads
+                self.at_step["elementwise_cycles", step] += reads
                 self.events[event + "_reads"] += reads
         self.write(node, len(node.steps.active))
 

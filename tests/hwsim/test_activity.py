@@ -12,7 +12,7 @@ from dtss.compiler.schedule.geometry import geometry
 from dtss.compiler.schedule.interpret import interpret
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.compiler.schedule.skipper import pass_sums
-from dtss.hwsim.activity import node_activity, ones_of_slices, streamed_ones
+from dtss.hwsim.activity import ProductCounter, counter_of, ones_of_slices
 from dtss.hwsim.execute import execute
 from tests.hwsim.random_networks import Case, cases, many
 from tests.hwsim.slow_machine import SlowMachine
@@ -22,7 +22,7 @@ def compare_with_the_slow_machine(case: Case) -> None:
     schedule, tensors = case.schedule, case.tensors
     execution = interpret(schedule, tensors, case.pixels.astype(np.int64))
     for run in execute(schedule, tensors, case.pixels):
-        counts = node_activity(schedule, tensors, run).counts
+        counts = counter_of(schedule, tensors, run.node).activity(run).counts
         for image in range(len(case.pixels)):
             slow = SlowMachine(schedule, tensors, execution, image)
             expected = slow.run(run.node)
@@ -81,7 +81,9 @@ def test_ones_gathered_by_pixel_equal_ones_counted_in_the_words(case: Case) -> N
             )
             for step in run.node.steps.active
         ]
-        np.testing.assert_array_equal(streamed_ones(schedule, tensors, run), np.stack(expected, axis=3))
+        np.testing.assert_array_equal(
+            ProductCounter.of(schedule, tensors, run.node).streamed_ones(run), np.stack(expected, axis=3)
+        )
 
 
 @settings(deadline=None)  # the first call compiles
@@ -100,7 +102,7 @@ def test_nothing_is_lost(case: Case) -> None:
     """Every offered word is issued or skipped; every lane of an issued word adds or is gated; cycles have an owner."""
     schedule, tensors = case.schedule, case.tensors
     for run in execute(schedule, tensors, case.pixels):
-        counts = node_activity(schedule, tensors, run).counts
+        counts = counter_of(schedule, tensors, run.node).activity(run).counts
         if isinstance(run.node, Product):
             cut = geometry(schedule, run.node)
             assert (counts.words_issued <= counts.words_offered).all()
@@ -118,7 +120,7 @@ def test_spikes_are_counted_where_they_are_emitted(digits: LoadedSchedule) -> No
     pixels = digits.tensors["samples.images"][:5]
     execution = interpret(digits.schedule, digits.tensors, pixels.astype(np.int64))
     for run in execute(digits.schedule, digits.tensors, pixels):
-        spikes = node_activity(digits.schedule, digits.tensors, run).spikes
+        spikes = counter_of(digits.schedule, digits.tensors, run.node).activity(run).spikes
         if not isinstance(run.node, Lif):
             assert spikes is None
             continue

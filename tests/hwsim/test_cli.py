@@ -30,6 +30,17 @@ def test_table_on_standard_output(small_path: Path, capsys: pytest.CaptureFixtur
     assert err == ""
 
 
+def test_steps_are_printed_where_that_is_asked_for(digits_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(digits_path), "--limit", "2"]) == 0
+    assert "step  words in" not in capsys.readouterr().out
+    assert main([str(digits_path), "--limit", "2", "--steps"]) == 0
+    out, _ = capsys.readouterr()
+    assert "What each time step does, an image" in out
+    assert "step  words in  skipped" in out
+    assert "skipper  weight wait  drain  DRAM wait" in out
+    assert "weight wait (a weight tile serves all steps of a strip)" in " ".join(out.split())
+
+
 def test_every_file_is_written_and_the_same_input_gives_the_same_bytes(small_path: Path, tmp_path: Path) -> None:
     names = ("result.json", "report.html", "outputs.npz")
     contents = []

@@ -5,19 +5,22 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from functools import reduce
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.compare import Comparison, compare
 from dtss.hwsim.images import load_samples
+from dtss.hwsim.in_memory import load_in_memory_table, on_crossbars
+from dtss.hwsim.paper_accounting import paper_layers
+from dtss.hwsim.report.beside import Beside
 from dtss.hwsim.report.html import page
 from dtss.hwsim.report.layers import layers
-from dtss.hwsim.report.quantities import energy
+from dtss.hwsim.report.quantities import energy, whole
 from dtss.hwsim.report.result_json import encode
 from dtss.hwsim.simulate import Result, simulate
 from dtss.hwsim.technology import load_technology
@@ -57,7 +60,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def result(digits: LoadedSchedule) -> Result:
-    return simulate(digits, load_samples(digits, "digits", None, 12), load_technology("45nm"))
+    return simulate(digits, load_samples(digits, "digits", None, 12), load_technology("45nm"), by_step=True)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,13 @@ def in_browser(browser: str, file: Path, profile: Path, *options: str) -> subpro
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
 
 
+def at(document: Any, key: str) -> Any:
+    """The value at a path such as `layers.3.cycles`."""
+    for name in key.split("."):
+        document = document[int(name) if isinstance(document, list) else name]
+    return document
+
+
 def test_nothing_comes_from_elsewhere(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert not re.search(r"https?://|//[a-z]|@import|url\(|<script|<link|<iframe|\bsrc=", text)
@@ -94,7 +104,8 @@ def test_every_layer_is_in_every_figure(file: Path, result: Result) -> None:
     cells = [cell for cell in elements.with_class("cell") if "title" in cell]
     assert len(cells) == sum(len(row.states) + len(row.neuron_states) for row in rows)
     drawn = Counter(re.findall(r'<rect class="(\w+)"', file.read_text(encoding="utf-8")))
-    assert drawn["stream"] == sum(row.stream_cycles > 0 for row in rows)
+    assert drawn["stream"] == sum(row.words_issued > 0 for row in rows)
+    assert drawn["skipper"] == sum(row.skipper_cycles > 0 for row in rows)
     assert drawn["walk"] == sum(row.walk_cycles > 0 for row in rows)
     assert drawn["elementwise"] == sum(row.elementwise_cycles > 0 for row in rows)
 
@@ -106,7 +117,7 @@ def test_numbers_equal_the_json(file: Path, result: Result) -> None:
         key = attributes.get("data-json")
         if key is None:
             continue
-        value: Any = reduce(lambda part, name: part[name], key.split("."), document)
+        value = at(document, key)
         assert float(attributes["data-value"] or "nan") == pytest.approx(value, rel=1e-12), key
         if "energy_pj" in key:
             assert "".join(content) == energy(value)
@@ -125,6 +136,20 @@ def test_bars_are_as_long_as_the_energy(file: Path, result: Result) -> None:
         assert float(row["data-value"] or "nan") == pytest.approx(whole, rel=1e-12)
 
 
+def test_the_parts_of_a_layer_are_its_cycles(file: Path, result: Result) -> None:
+    elements = Elements(file.read_text(encoding="utf-8"))
+    parts = [float(a["data-cycles"] or "nan") for tag, a, _ in elements.found if tag == "i" and "data-cycles" in a]
+    assert sum(parts) == pytest.approx(float(result.cycles.mean()), rel=1e-9)
+    amounts = [a for a in elements.with_class("amount") if "data-cycles-of" in a]
+    wholes = {str(a["data-cycles-of"]): float(a["data-value"] or "nan") for a in amounts}
+    assert wholes == {node.name: float(node.cycles.mean()) for node in result.nodes if node.cycles.any()}
+
+
+def test_a_result_without_steps_has_no_such_figure(digits: LoadedSchedule) -> None:
+    result = simulate(digits, load_samples(digits, "digits", None, 1), load_technology("45nm"))
+    assert b"data-step-of" not in page(result)
+
+
 def test_the_browser_reports_no_error(browser: str, file: Path, tmp_path: Path) -> None:
     done = in_browser(browser, file, tmp_path / "profile", "--dump-dom")
     assert "CONSOLE" not in done.stderr
@@ -132,6 +157,21 @@ def test_the_browser_reports_no_error(browser: str, file: Path, tmp_path: Path) 
     assert [a.get("id") for tag, a, _ in elements.found if tag == "section" and "id" in a] == [
         "energy", "steps", "timeline", "memory", "layers", "basis",
     ]  # fmt: skip
+
+
+def test_the_browser_shows_the_steps_of_the_json(browser: str, file: Path, result: Result, tmp_path: Path) -> None:
+    done = in_browser(browser, file, tmp_path / "profile", "--dump-dom")
+    document: dict[str, Any] = json.loads(encode(result))
+    issued = {layer["name"]: layer["by_step"]["words_issued"] for layer in document["layers"]}
+    rows = [
+        (attributes, content) for _, attributes, content in Elements(done.stdout).found if "data-step-of" in attributes
+    ]
+    assert {str(attributes["data-step-of"]) for attributes, _ in rows} >= {
+        n for n, words in issued.items() if any(words)
+    }
+    for attributes, content in rows:
+        words = issued[str(attributes["data-step-of"])][int(attributes["data-step"] or "")]
+        assert not words or content[2] == whole(words / document["images"])
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -174,7 +214,7 @@ def compared(digits: LoadedSchedule, result: Result) -> Comparison:
 @pytest.fixture(scope="module")
 def compared_file(result: Result, compared: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("compared") / "report.html"
-    path.write_bytes(page(result, compared))
+    path.write_bytes(page(result, Beside(comparison=compared)))
     return path
 
 
@@ -194,3 +234,57 @@ def test_the_page_with_a_comparison_does_not_scroll_sideways(
     width: int, browser: str, compared_file: Path, tmp_path: Path
 ) -> None:
     assert_fits(width, browser, compared_file, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def other_accountings(digits: LoadedSchedule, result: Result) -> tuple[Result, Beside]:
+    crossbars = on_crossbars(digits.schedule, load_in_memory_table("32nm-imc"))
+    whole = msgspec.structs.replace(result, in_memory=crossbars)
+    return whole, Beside(paper_model=paper_layers(result, digits.tensors))
+
+
+@pytest.fixture(scope="module")
+def accounted_file(other_accountings: tuple[Result, Beside], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("accounted") / "report.html"
+    path.write_bytes(page(*other_accountings))
+    return path
+
+
+def test_the_browser_shows_the_other_accountings_of_the_json(
+    browser: str, accounted_file: Path, other_accountings: tuple[Result, Beside], tmp_path: Path
+) -> None:
+    done = in_browser(browser, accounted_file, tmp_path / "profile", "--dump-dom")
+    assert "CONSOLE" not in done.stderr
+    document: dict[str, Any] = json.loads(encode(*other_accountings))
+    elements = Elements(done.stdout)
+    shown = {
+        str(a["data-json"]): (float(a["data-value"] or "nan"), content)
+        for _, a, content in elements.found
+        if "data-json" in a
+    }
+    for key, (value, content) in shown.items():
+        expected = at(document, key)
+        assert value == pytest.approx(expected, rel=1e-12), key
+        if "energy_pj" in key:
+            assert "".join(content) == energy(expected)
+    paper = document["paper_model"]
+    kinds = {kind for kind, counted in paper["energy_pj_per_image_by_kind"].items() if counted}
+    assert {f"paper_model.energy_pj_per_image_by_kind.{kind}" for kind in kinds} <= set(shown)
+    assert {f"paper_model.layers.{index}.membrane_accesses" for index in range(len(paper["layers"]))} <= set(shown)
+    products = document["in_memory"]["products"]
+    cells = [a for _, a, _ in elements.found if "data-product" in a]
+    assert {str(a["data-product"]): float(a["data-value"] or "nan") for a in cells} == {
+        product["name"]: product["energy_pj"] for product in products
+    }
+    assert {f"in_memory.products.{index}.pe_cycles" for index in range(len(products))} <= set(shown)
+
+
+def test_other_accountings_are_on_the_page_only_where_they_were_asked_for(file: Path) -> None:
+    assert not re.search('id="(paper|in-memory)"', file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_with_other_accountings_does_not_scroll_sideways(
+    width: int, browser: str, accounted_file: Path, tmp_path: Path
+) -> None:
+    assert_fits(width, browser, accounted_file, tmp_path)

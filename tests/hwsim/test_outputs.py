@@ -20,12 +20,13 @@ from dtss.hwsim.report.result_json import result_json
 from dtss.hwsim.report.table_csv import COLUMNS, encode_csv
 from dtss.hwsim.report.trace import DRAM, LAYERS, RUNS, encode_trace
 from dtss.hwsim.simulate import Result, simulate
+from dtss.hwsim.step_counts import STEP_COUNTS
 from dtss.hwsim.technology import load_technology
 
 
 @pytest.fixture(scope="module")
 def result(digits: LoadedSchedule) -> Result:
-    return simulate(digits, Samples(pixels=digits.tensors["samples.images"][:3]), load_technology("45nm"))
+    return simulate(digits, Samples(pixels=digits.tensors["samples.images"][:3]), load_technology("45nm"), by_step=True)
 
 
 def test_csv_holds_the_numbers_of_the_json(result: Result) -> None:
@@ -41,6 +42,11 @@ def test_csv_holds_the_numbers_of_the_json(result: Result) -> None:
         assert float(row["accumulate_pj_per_image"]) == layer.energy_pj_per_image.accumulate
         assert row["firing_rate"] == ("" if layer.firing_rate is None else repr(layer.firing_rate))
         assert row["spikes_per_step"] == " ".join(map(str, layer.spikes_per_step or ()))
+        assert layer.by_step is not None
+        for name in STEP_COUNTS:
+            assert row[f"{name}_per_step"] == " ".join(map(str, getattr(layer.by_step, name)))
+        assert layer.shared_cycles is not None
+        assert int(row["shared_drain_cycles"]) == layer.shared_cycles.drain
 
 
 def test_the_trace_is_the_timeline(result: Result) -> None:

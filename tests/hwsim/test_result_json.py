@@ -13,6 +13,7 @@ from dtss.hwsim.energy import EnergyByKind, EnergySums
 from dtss.hwsim.images import load_samples
 from dtss.hwsim.paper_accounting import paper_layers
 from dtss.hwsim.report import result_json
+from dtss.hwsim.report.beside import Beside
 from dtss.hwsim.report.result_json import CountSums, encode
 from dtss.hwsim.simulate import Result, simulate
 from dtss.hwsim.technology import load_technology
@@ -20,7 +21,7 @@ from dtss.hwsim.technology import load_technology
 
 @pytest.fixture(scope="module")
 def result(digits: LoadedSchedule) -> Result:
-    return simulate(digits, load_samples(digits, "digits", None, 12), load_technology("45nm"))
+    return simulate(digits, load_samples(digits, "digits", None, 12), load_technology("45nm"), by_step=True)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,9 @@ def test_result_obeys_the_schema(document: dict[str, Any]) -> None:
 def test_a_compared_result_obeys_the_schema(digits: LoadedSchedule, result: Result) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads(result_json.SCHEMA.read_bytes())
+    beside = Beside(comparison=compare(result, digits.tensors), paper_model=paper_layers(result, digits.tensors))
     compared = json.loads(
-        encode(result, compare(result, digits.tensors), paper_layers(result, digits.tensors)),
+        encode(result, beside),
         parse_constant=pytest.fail,
     )
     jsonschema.validate(compared, schema)
@@ -82,6 +84,30 @@ def test_layers_add_up_to_the_totals(document: dict[str, Any]) -> None:
     assert sum(document["per_image"]["cycles"]) == totals["counts"]["cycles"] + totals["dram"]["stall_cycles"]
     mean = sum(document["per_image"]["energy_pj"]) / document["images"]
     assert mean == pytest.approx(totals["energy_pj_per_image"], rel=1e-12)
+
+
+def test_steps_add_up_to_their_layer(document: dict[str, Any]) -> None:
+    array = document["hardware"]["rows"] * document["hardware"]["columns"]
+    for layer in document["layers"]:
+        steps, counts, shared = layer["by_step"], layer["counts"], layer["shared_cycles"]
+        for name in set(steps) & set(counts) - {"walk_cycles"}:
+            assert sum(steps[name]) == counts[name]
+        assert sum(steps["words_issued"]) + sum(steps["words_skipped"]) == counts["words_offered"]
+        assert sum(steps["walk_cycles"]) + shared["drain"] == counts["walk_cycles"]
+        cycles = counts["cycles"] + layer["dram"]["stall_cycles"]
+        own = sum(sum(steps[name]) for name in ("words_issued", "walk_cycles", "elementwise_cycles"))
+        assert own + sum(shared.values()) == cycles
+        assert layer["array_busy"] == pytest.approx(counts["words_issued"] / max(1, cycles))
+        assert layer["lanes_busy"] == pytest.approx(counts["accumulates"] / max(1, cycles) / array)
+        for share in ("array_busy", "lanes_busy"):
+            assert sum(steps[share]) == pytest.approx(layer[share])
+
+
+def test_steps_are_null_where_nobody_counted_them(digits: LoadedSchedule) -> None:
+    result = simulate(digits, load_samples(digits, "digits", None, 1), load_technology("45nm"))
+    for layer in json.loads(encode(result))["layers"]:
+        assert layer["by_step"] is None
+        assert layer["shared_cycles"] is None
 
 
 def test_sums_are_exact_integers(document: dict[str, Any], result: Result) -> None:

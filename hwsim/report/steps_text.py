@@ -1,0 +1,66 @@
+"""What each time step does, for a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dtss.hwsim.report import quantities
+from dtss.hwsim.report.steps import OWN_CYCLES, SHARED_NAMES, LayerStep, LayerSteps, layer_steps, shared_sentence
+from dtss.hwsim.simulate import Result
+
+STEP_COLUMNS = (
+    "layer", "step", "words in", "skipped", "ones", "array busy", "lanes busy", "walk", "elementwise", "membrane rows",
+    "spikes",
+)  # fmt: skip
+CYCLE_COLUMNS = ("layer", "cycles", "array", "walk", "elementwise", *SHARED_NAMES.values())
+
+
+def print_steps(result: Result, console: Console) -> None:
+    """A row for each layer and step, then what the cycles of each layer went into."""
+    layers = layer_steps(result)
+    steps = [row for layer in layers for row in step_cells(layer)]
+    _print(console, "What each time step does, an image", STEP_COLUMNS, steps)
+    _print(console, "Where the cycles of each layer go, an image", CYCLE_COLUMNS, list(map(cycle_cells, layers)))
+    console.print(Text(f"Array, walk and elementwise are sums of the steps. {shared_sentence()}", style="dim"))
+
+
+def _print(console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print()
+    console.print(Text(title, style="bold"))
+    console.print()
+    console.print(table)
+
+
+def step_cells(layer: LayerSteps) -> list[tuple[str, ...]]:
+    """The text of `STEP_COLUMNS`; nothing where a layer has no words, or no neurons."""
+    return [(layer.name, *_cells(step)) for step in layer.steps]
+
+
+def _cells(step: LayerStep) -> tuple[str, ...]:
+    streams = step.words_offered > 0
+    return (
+        str(step.step),
+        quantities.whole(step.words_issued) if streams else "",
+        quantities.share(1 - step.words_issued / step.words_offered) if streams else "",
+        quantities.whole(step.active_bits) if streams else "",
+        quantities.share(step.array_busy) if streams else "",
+        quantities.share(step.lanes_busy) if streams else "",
+        quantities.whole(step.walk_cycles) if step.walk_cycles else "",
+        quantities.whole(step.elementwise_cycles) if step.elementwise_cycles else "",
+        quantities.whole(step.membrane_rows) if step.membrane_rows else "",
+        "" if step.spikes is None else quantities.whole(step.spikes),
+    )
+
+
+def cycle_cells(layer: LayerSteps) -> tuple[str, ...]:
+    """The text of `CYCLE_COLUMNS`."""
+    own = [sum(getattr(step, name) for step in layer.steps) for name in OWN_CYCLES]
+    amounts = [layer.cycles, *own, *layer.shared.values()]
+    return (layer.name, *(quantities.whole(amount) if amount else "" for amount in amounts))
