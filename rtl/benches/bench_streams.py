@@ -251,7 +251,7 @@ async def a_reset_ends_the_logits_and_a_start_while_busy_is_not_seen(dut: Any) -
     bench = LogitBench(dut, random)
     await bench.fill()
     covered = Coverage("reset", "reset of a beat that waits", "start while busy", "start while the last beat waits")
-    for _ in range(24):
+    for number in range(24):
         most = (1 << len(dut.sender_classes)) - 1
         bench.sink.set_pause_generator(pauses(random))
         await bench.start(*bench.case(most))
@@ -262,15 +262,20 @@ async def a_reset_ends_the_logits_and_a_start_while_busy_is_not_seen(dut: Any) -
         covered.hit("reset")
         covered.hit("reset of a beat that waits", waits)
         _, expected = await bench.start(*bench.case(int(random.integers(2, most))))
+        stepped, tried = number % 2 == 0, False
+        bench.sink.set_pause_generator(None if stepped else pauses(random))
         await RisingEdge(dut.clock)
         while not int(dut.sender_done.value):
             waits = bool(int(dut.logits_tvalid.value)) and not int(dut.logits_tready.value)
             last = waits and bool(int(dut.logits_tlast.value))
-            if waits and (last or random.integers(2)):
-                await pulse(dut, dut.sender_start)  # the beat is still there
+            if waits and ((last and not tried) or random.integers(4) == 0):
+                await pulse(dut, dut.sender_start)  # the beat is still there, the sink paused or not
+                tried = last
                 covered.hit("start while busy")
                 covered.hit("start while the last beat waits", last)
             else:
+                if stepped:
+                    bench.sink.pause = not waits  # one beat at a time
                 await RisingEdge(dut.clock)
         await cycles(dut, 4)
         got = [beat - (beat >> 31 << 32) for _, beat, _ in bench.watch.beats]
