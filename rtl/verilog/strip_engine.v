@@ -84,7 +84,7 @@ module strip_engine #(
     parameter VALUE_BITS = (ACCUMULATOR_BITS > MEMBRANE_BITS) ? ACCUMULATOR_BITS : MEMBRANE_BITS,
     parameter LAYER_BITS = 7 + SHIFT_BITS + LEAK_MULTIPLIER_BITS + SHIFT_BITS + 6*TIME_STEPS
         + 3*SLOT_BITS + 2*PLANE_BITS + GROUP*(PLANE_BITS + SLOT_BITS),
-    parameter SEQUENCE_BITS = 4 + 3*POSITION_BITS + 2*WORD_COUNT_BITS + 3*COUNT_BITS + COLUMN_BITS + 3*ROW_BITS
+    parameter SEQUENCE_BITS = 5 + 3*POSITION_BITS + 2*WORD_COUNT_BITS + 3*COUNT_BITS + COLUMN_BITS + 3*ROW_BITS
         + WEIGHT_ADDRESS_BITS + PARAMETER_ADDRESS_BITS + WORD_ADDRESS_BITS + FLAG_ADDRESS_BITS + MEMBRANE_ADDRESS_BITS
         + 6*ADDRESS_BITS + TIME_STEPS + 2*TIME_STEPS*ADDRESS_BITS,
     parameter LANE_BITS = (GROUP > 1) ? $clog2(GROUP) : 1,
@@ -177,7 +177,7 @@ module strip_engine #(
     );
 
     // ---- the run's passes: the sequencer gives the next one, a register holds what the running one still needs
-    wire outer, together, stores_currents, stores_states;
+    wire outer, together, gathered, stores_currents, stores_states;
     wire [POSITION_BITS-1:0] strips, positions_full, positions_last;
     wire [WORD_COUNT_BITS-1:0] words_full, words_last;
     wire [COUNT_BITS-1:0] output_tiles, tiles, slices;
@@ -199,7 +199,7 @@ module strip_engine #(
         .WORD_ADDRESS_BITS(WORD_ADDRESS_BITS), .FLAG_ADDRESS_BITS(FLAG_ADDRESS_BITS),
         .MEMBRANE_ADDRESS_BITS(MEMBRANE_ADDRESS_BITS), .ADDRESS_BITS(ADDRESS_BITS)
     ) run (
-        .row(passes), .outer(outer), .together(together), .strips(strips), .positions_full(positions_full),
+        .row(passes), .outer(outer), .together(together), .gathered(gathered), .strips(strips), .positions_full(positions_full),
         .positions_last(positions_last), .words_full(words_full), .words_last(words_last), .output_tiles(output_tiles),
         .columns_last(columns_last), .tiles(tiles), .slices(slices), .rows_full(rows_full), .rows_last(rows_last),
         .weight_base(weight_base), .parameter_base(parameter_base), .chunk_words(chunk_words),
