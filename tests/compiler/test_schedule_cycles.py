@@ -73,7 +73,7 @@ def run_of(
     found = np.zeros((1, 1, 1, 3), np.int64)
     run_cycles(
         np.array(stream)[None, None, None], np.array([[0, 1]]), np.array([tiles]), np.array(load), np.array(walk),
-        np.array(gather), latency, found,
+        np.array(gather), latency, False, found,
     )  # fmt: skip
     cycles: list[int] = found[0, 0, 0].tolist()
     return cycles
