@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from dtss.compiler.schedule.buffers import capacity_rows, stationary_rows
+from dtss.compiler.schedule.buffers import capacity_rows
+from dtss.compiler.schedule.cycles import COUNTS
 from dtss.compiler.schedule.dram import transfers
 from dtss.compiler.schedule.errors import UnsupportedError
 from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Lif, MaxPool, Product, Schedule, SumPool
@@ -14,6 +15,7 @@ from dtss.compiler.schedule.numerics import FixedLeak
 SHIFT_BITS = 6
 PLANE_BITS = 5
 COUNTER_BITS = 48
+COUNTERS = (*COUNTS, "stall_cycles")  # numbered as in performance_counters.v
 NEURON_PARAMETERS = ("bias", "threshold", "reset_to", "initial")  # of a channel, lowest bits first
 
 
@@ -92,6 +94,18 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def membrane_address_bits(self) -> int:
         return bits_to_count(self.membrane_rows)
+
+    @property
+    def current_address_bits(self) -> int:
+        return bits_to_count(self.current_rows)
+
+    @property
+    def image_address_bits(self) -> int:
+        return bits_to_count(self.image_rows)
+
+    @property
+    def program_address_bits(self) -> int:
+        return bits_to_count(self.program_rows)
 
     @property
     def address_bits(self) -> int:
@@ -315,7 +329,7 @@ def engine_for(schedule: Schedule, program_rows: int) -> Engine:
         fixed_leak=int(any(multiplier_bits)),
         leak_multiplier_bits=max([1, *multiplier_bits]),
         position_bits=max(row_bits, max(node.positions for node in schedule.nodes).bit_length()),
-        count_bits=max(row_bits + 1, max(counts).bit_length()),
+        count_bits=max(row_bits + 1, max(counts).bit_length(), bits_to_count(len(transfers(schedule))) + 1),
         size_bits=max(sizes).bit_length(),
         pixel_channels=image.channels,
         pixel_planes=image.value.planes,

@@ -33,6 +33,7 @@ from dtss.compiler.schedule.interpret import Tensors
 from dtss.compiler.schedule.numerics import FixedLeak, Leak, ShiftLeak
 from dtss.rtl.engine import Engine
 from dtss.rtl.memory_image import Bits, pack_fields
+from dtss.rtl.places import Places, step_vector
 
 RUN, FILL, ELEMENTWISE, END = range(4)
 WORDS, PIXELS, CURRENTS, TURNED = range(4)  # what a unit reads, see gather_fields.v
@@ -60,11 +61,6 @@ def program(schedule: Schedule, tensors: Tensors) -> tuple[ProgramRow, ...]:
 def program_bits(engine: Engine, rows: Sequence[ProgramRow]) -> Bits:
     """The program memory."""
     return np.stack([_row_bits(engine, row) for row in rows])
-
-
-def step_vector(steps: Sequence[int]) -> int:
-    """Bit t for each step t."""
-    return sum(1 << step for step in steps)
 
 
 def _row_bits(engine: Engine, row: ProgramRow) -> Bits:
@@ -95,13 +91,13 @@ class Programmer:
         self.columns = schedule.hardware.array.columns
         self.group = schedule.hardware.array.skip_group
         self.load_rows = min(schedule.hardware.array.weight_rows_per_cycle, self.rows_of_array)
-        self.regions = {(region.memory, region.node, region.block): region for region in schedule.memory.regions}
+        self.places = Places(schedule)
         self.transfers = 0
 
     def rows(self) -> Iterator[ProgramRow]:
         for index, node in enumerate(self.schedule.nodes):
             yield from self._node_rows(index, node)
-        yield ProgramRow(END, len(self.schedule.nodes) - 1, 0, 0, 0, ())
+        yield self._row(END, len(self.schedule.nodes) - 1, 0, 0, ())
 
     def _node_rows(self, index: int, node: AnyNode) -> Iterator[ProgramRow]:
         match node:
@@ -125,40 +121,10 @@ class Programmer:
     def _row(
         self, operation: int, index: int, block: int, group: int, parts: tuple[tuple[str, Fields], ...]
     ) -> ProgramRow:
-        needed = 0 if self.schedule.memory.weights_resident else self.transfers
-        return ProgramRow(operation, index, block, group, needed, parts)
+        return ProgramRow(operation, index, block, group, self.transfers, parts)
 
     def _next_transfer(self) -> None:
         self.transfers += 1
-
-    # ---- where values lie
-
-    def _first_row(self, memory: MemoryName, name: str, block: int = 0) -> int:
-        region = self.regions.get((memory, name, block))
-        return 0 if region is None else region.first_row
-
-    def _stored_steps(self, node: AnyNode) -> tuple[int, ...]:
-        return tuple(sorted((*node.steps.active, *node.steps.bias_only)))
-
-    def _rows_of_step(self, node: AnyNode, memory: MemoryName) -> int:
-        """Rows of one step of a value."""
-        match memory:
-            case "image":
-                return node.positions
-            case "current":
-                return node.positions * -(-node.channels // self.columns)
-            case _:
-                return node.positions * node.value.planes * -(-node.channels // self.rows_of_array)
-
-    def _step_bases(self, node: AnyNode, memory: MemoryName) -> list[int]:
-        """First row of the value at each step; 0 where it is not stored."""
-        stored = self._stored_steps(node)
-        first, size = self._first_row(memory, node.name), self._rows_of_step(node, memory)
-        bases = []
-        for step in range(self.schedule.time_steps):
-            source = node.steps.active[0] if step in node.steps.reused else step
-            bases.append(first + stored.index(source) * size if source in stored else 0)
-        return bases
 
     # ---- products
 
@@ -230,13 +196,13 @@ class Programmer:
             "position_step": unit,
             "slice_step": 1,
             "plane_step": slices,
-            "step_bases": self._step_bases(source, "spike"),
+            "step_bases": self.places.step_bases(source, "spike"),
         }
         match node:
             case Convolution():
                 return words | self._convolved(node, source, unit, slices)
             case Linear() if isinstance(source, Image):
-                return words | {"mode": PIXELS, "position_step": 1, "step_bases": self._step_bases(source, "image")}
+                return words | {"mode": PIXELS, "position_step": 1, "step_bases": self.places.step_bases(source, "image")}
             case Linear():
                 return words
             case AttentionProduct(stage="score_value"):
@@ -263,7 +229,7 @@ class Programmer:
         fields: Fields = {}
         if from_image:
             unit, slices = 1, 1
-            fields = {"mode": PIXELS, "step_bases": self._step_bases(source, "image"), "pad_row": self._pad_row(node, source)}
+            fields = {"mode": PIXELS, "step_bases": self.places.step_bases(source, "image"), "pad_row": self._pad_row(node, source)}
         last = 0 if several else slices - 1  # from the first slice to the last
         return fields | {
             "slices": 1 if several else slices,
@@ -298,7 +264,7 @@ class Programmer:
             "mode": CURRENTS,
             "first_address": group * cut.positions * rows,
             "position_step": rows,
-            "step_bases": self._step_bases(source, "current"),
+            "step_bases": self.places.step_bases(source, "current"),
         }
         if pieces == 1:
             return fields
@@ -336,13 +302,13 @@ class Programmer:
                 "row_step": tiles,
                 "tile_step": 1,
                 "tile_lanes": 0,
-                "step_bases": self._step_bases(source, "current"),
+                "step_bases": self.places.step_bases(source, "current"),
             }
         channel = group * (source.channels // node.heads)
         fields |= {
             "first_lane": channel % self.rows_of_array,
             "first_address": channel // self.rows_of_array,
-            "step_bases": self._step_bases(source, "spike"),
+            "step_bases": self.places.step_bases(source, "spike"),
         }
         if node.stage == "query_key":
             fields |= {"mode": TURNED, "tile_step": self.columns * unit, "tile_lanes": 0, "slice_step": 1}
@@ -355,7 +321,7 @@ class Programmer:
         source = self.schedule.node(node.inputs[0])
         slices = -(-source.channels // self.rows_of_array)
         period = slices if isinstance(node, Convolution) and not several else len(cut.rows)
-        parameter = self._first_row("parameter", node.name, block) + (group * len(cut.columns))
+        parameter = self.places.first_row("parameter", node.name, block) + (group * len(cut.columns))
         parameter_rows = self.schedule.memory.parameter.capacity_rows
         return {
             **self._no_source(),
@@ -372,7 +338,7 @@ class Programmer:
             "slices": period,
             "rows_full": cut.rows[0],
             "rows_last": cut.rows[-1],
-            "weight_base": 0 if cut.weights_change else self._first_row("weight", node.name, block) // self.load_rows,
+            "weight_base": 0 if cut.weights_change else self.places.first_row("weight", node.name, block) // self.load_rows,
             "parameter_base": parameter % max(1, parameter_rows),
             "chunk_words": cut.chunk_words(self.group) if cut.slot_steps else 0,
             "chunk_groups": cut.chunk_words(self.group) // self.group if cut.slot_steps else 0,
@@ -403,7 +369,7 @@ class Programmer:
             "result_lane": channel % self.rows_of_array,
             "result_position_step": slices,
             "result_strip_step": strip * slices,
-            "result_step_bases": self._step_bases(neuron, "spike"),
+            "result_step_bases": self.places.step_bases(neuron, "spike"),
         }
 
     def _current_results(self, node: AnyNode, first: int, strip: int, *, states: bool) -> Fields:
@@ -415,7 +381,7 @@ class Programmer:
             "result_lane": 0,
             "result_position_step": tiles,
             "result_strip_step": strip * tiles,
-            "result_step_bases": self._step_bases(node, "current"),
+            "result_step_bases": self.places.step_bases(node, "current"),
         }
 
     def _layer(self, node: Product, cut: Geometry) -> Fields:
@@ -470,7 +436,7 @@ class Programmer:
             "rows_full": 0,
             "rows_last": 0,
             "weight_base": 0,
-            "parameter_base": self._first_row("parameter", node.name),
+            "parameter_base": self.places.first_row("parameter", node.name),
             "chunk_words": 0,
             "chunk_groups": 0,
             "membrane_tile_step": node.positions,
@@ -479,7 +445,7 @@ class Programmer:
             "source_base": 0,
             "source_position_step": tiles,
             "source_strip_step": 0,
-            "source_step_bases": self._step_bases(source, "current"),
+            "source_step_bases": self.places.step_bases(source, "current"),
         }
         neuron = node if isinstance(node, Lif) else None
         layer: Fields = {
@@ -514,13 +480,12 @@ class Programmer:
         slices = -(-node.channels // width)
         height, input_width, _ = sources[0].shape
         kernel, stride, padding = _window(node, sources[0])
-        flat = isinstance(node, Add)
         fields: Fields = {
             "maximum": isinstance(node, MaxPool),
             "currents": currents,
             "active_steps": step_vector(node.steps.active),
             "planes_out": 1 if currents else node.value.planes,
-            "result_bases": self._step_bases(node, memory),
+            "result_bases": self.places.step_bases(node, memory),
             "result_jump": (1 if currents else node.value.planes) * slices - slices + 1,
             "kernel_height": kernel[0],
             "kernel_width": kernel[1],
@@ -532,7 +497,6 @@ class Programmer:
             "output_width": node.shape[1],
             "slices": slices,
         }
-        del flat
         per_input: dict[str, list[int]] = {
             name: [] for name in ("available_steps", "planes", "step_bases", "row_jumps", "slice_jumps", "column_jumps", "line_jumps")
         }
@@ -541,7 +505,7 @@ class Programmer:
             unit = planes * slices
             span = ((kernel[0] - 1) * input_width + kernel[1]) * unit - slices
             available = [step for step in node.steps.active if step in source.steps.available]
-            bases = [base - padding * (input_width + 1) * unit for base in self._step_bases(source, memory)]
+            bases = [base - padding * (input_width + 1) * unit for base in self.places.step_bases(source, memory)]
             per_input["available_steps"].append(step_vector(available))
             per_input["planes"].append(planes)
             per_input["step_bases"] += bases

@@ -92,7 +92,7 @@ module gather_walker #(
     output wire                               chunk_end,
     output wire                               strip_end
 );
-    localparam [ROW_BITS:0] ALL_ROWS = ROWS;
+    localparam [ROW_BITS:0] ALL_ROWS = ROWS[ROW_BITS:0];
     localparam MARGIN = 2;  // bits of a signed coordinate beyond SIZE_BITS
     localparam COORDINATE_BITS = SIZE_BITS + MARGIN;
 

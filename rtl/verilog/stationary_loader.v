@@ -53,7 +53,7 @@ module stationary_loader #(
     output reg  [BEAT_ADDRESS_BITS-1:0]    write_address,
     output reg  [COLUMNS*WEIGHT_BITS-1:0]  write_row
 );
-    localparam [ROW_BITS:0] ALL_ROWS = ROWS;
+    localparam [ROW_BITS:0] ALL_ROWS = ROWS[ROW_BITS:0];
 
     wire [1:0] mode;
     wire outer;
