@@ -45,9 +45,9 @@ def plan_memory(schedule: Schedule, tensors: Tensors) -> MemoryPlan:
         regions += _in_a_ring(here, capacity)
         used = min(sum(buffer.rows for buffer in here), capacity)
         use[name] = _use(schedule, name, needed_block_rows(here, resident), used)
-    for name, rows in (("strip", strip_rows), ("stationary", stationary_rows)):
+    for buffer, rows in (("strip", strip_rows), ("stationary", stationary_rows)):
         most = max((rows(schedule, product) for product in schedule.products), default=0)
-        use[name] = _use(schedule, name, most, most)
+        use[buffer] = _use(schedule, buffer, most, most)
     kept = buffers(schedule)
     for name in VALUE_MEMORIES:
         here = [buffer for buffer in kept if buffer.memory == name]

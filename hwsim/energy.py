@@ -6,14 +6,12 @@ An access moves a whole row (C values) or word (R bits), whose width is in `acce
 
 with e_sram the table's energy of a 64-bit access to a memory of that capacity.
 
-    row of weights, of parameters      weight memory
-    row of currents                    current memory
-    row of membranes                   membrane memory
-    row of spikes                      spike memory
-    word of spikes                     spike memory, or image memory next to the image
-    non-zero flag                      as the words it speaks of; one for every word offered
-    row of accumulators                registers, per bit
-    stationary row                     a row of spikes for each plane, or a row of currents where a product stored it
+    weights, parameters, currents, membranes     a row of C values, each memory its own
+    stationary                                   a row of C weights
+    spikes                                       a word of R bits, or a row of C bits that the walk writes
+    strip                                        a word of R bits and its non-zero flag; a flag for every word offered
+    image                                        a pixel
+    accumulators                                 registers, per bit
 
 DRAM: whole bursts of the image, of the logits of each computed step, and of every weight block once an image, unless
 all weights stay on chip, loaded once when the machine is configured. A block's rows are written as it arrives.
@@ -32,19 +30,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.buffers import parameter_bits
 from dtss.compiler.schedule.cycles import Counter, Counts
-from dtss.compiler.schedule.dram import DramCounts, weight_bits_of
-from dtss.compiler.schedule.format import (
-    AnyNode,
-    AttentionProduct,
-    Image,
-    Product,
-    Schedule,
-)
+from dtss.compiler.schedule.dram import DramCounts, block_bits_of
+from dtss.compiler.schedule.format import Schedule
 from dtss.compiler.schedule.hardware import Hardware
-from dtss.hwsim.access import AccessBits
-from dtss.hwsim.products import Tensors
+from dtss.hwsim.access import READS, WRITES, AccessBits
 from dtss.hwsim.technology import Technology
 
 BITS_PER_TABLE_ACCESS = 64
@@ -63,6 +53,8 @@ class EnergyByKind(msgspec.Struct, frozen=True, kw_only=True):
     lif_update: Picojoules
     weight_memory: Picojoules
     parameter_memory: Picojoules
+    stationary_memory: Picojoules
+    strip_memory: Picojoules
     spike_memory: Picojoules
     image_memory: Picojoules
     accumulator_file: Picojoules
@@ -86,6 +78,8 @@ class EnergySums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     lif_update: float
     weight_memory: float
     parameter_memory: float
+    stationary_memory: float
+    strip_memory: float
     spike_memory: float
     image_memory: float
     accumulator_file: float
@@ -96,50 +90,38 @@ class EnergySums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class AccessEnergies(msgspec.Struct, frozen=True, kw_only=True):
-    """What one event costs on one machine, in pJ."""
+    """What one event costs on one machine, in pJ.
+
+    read_bit, write_bit: of each memory kind; access_bits: of one access.
+    """
+
+    access_bits: AccessBits
 
     accumulate: float
     gated_accumulate: float
     zero_check: float
     lif_update: float
-    weight_row: float
-    parameter_value_bit: float
-    spike_word: float
-    spike_row: float
-    spike_flag: float
-    image_word: float
-    image_flag: float
-    current_row: float
-    membrane_row: float
-    accumulator_row_read: float
-    accumulator_row_write: float
+    read_bit: dict[str, float]
+    write_bit: dict[str, float]
     dram_bit: float
     leakage_cycle: float
 
 
 def access_energies(schedule: Schedule, technology: Technology) -> AccessEnergies:
     """The table applied to the machine's widths and capacities."""
-    bits, widths, memory = AccessBits.of(schedule.hardware), schedule.hardware.widths, schedule.hardware.memory
-
-    def per_bit(capacity_bytes: int) -> float:
-        return technology.sram_access.at(capacity_bytes) / BITS_PER_TABLE_ACCESS
-
+    widths, memory = schedule.hardware.widths, schedule.hardware.memory
+    sram = {
+        f"{name.removesuffix('_bytes')}_memory": technology.sram_access.at(getattr(memory, name)) / BITS_PER_TABLE_ACCESS
+        for name in memory.__struct_fields__
+    }
     return AccessEnergies(
+        access_bits=AccessBits.of(schedule),
         accumulate=technology.accumulate.at(widths.accumulator),
         gated_accumulate=technology.gated_accumulate.pj,
         zero_check=technology.zero_check.pj,
         lif_update=technology.lif_update.at(widths.membrane),
-        weight_row=bits.weight_row * per_bit(memory.weight_bytes),
-        parameter_value_bit=bits.parameter_row * per_bit(memory.weight_bytes),
-        spike_word=bits.word * per_bit(memory.spike_bytes),
-        spike_row=bits.spike_row * per_bit(memory.spike_bytes),
-        spike_flag=bits.flag * per_bit(memory.spike_bytes),
-        image_word=bits.word * per_bit(memory.image_bytes),
-        image_flag=bits.flag * per_bit(memory.image_bytes),
-        current_row=bits.current_row * per_bit(memory.current_bytes),
-        membrane_row=bits.membrane_row * per_bit(memory.membrane_bytes),
-        accumulator_row_read=bits.accumulator_row * technology.accumulator_read.pj,
-        accumulator_row_write=bits.accumulator_row * technology.accumulator_write.pj,
+        read_bit=sram | {"accumulator_file": technology.accumulator_read.pj},
+        write_bit=sram | {"accumulator_file": technology.accumulator_write.pj},
         dram_bit=technology.dram.pj,
         leakage_cycle=leakage_uw(schedule.hardware, technology) / schedule.hardware.frequency_mhz,
     )
@@ -159,59 +141,38 @@ def leakage_uw(hardware: Hardware, technology: Technology) -> float:
     )
 
 
-def node_energy(
-    schedule: Schedule, node: AnyNode, counts: Counts, dram: DramCounts, costs: AccessEnergies
-) -> EnergyByKind:
+def node_energy(counts: Counts, dram: DramCounts, costs: AccessEnergies) -> EnergyByKind:
     """Energy of one node for each image."""
-    none = np.zeros_like(counts.cycles)
-    reads, writes, flags = counts.spike_word_reads, counts.spike_word_writes, counts.words_offered
-    from_image, is_image = streams_the_image(schedule, node), isinstance(node, Image)
-    image_words = reads if from_image else writes if is_image else none
-    image_flags = flags if from_image else none
-    spike_words = (none if from_image else reads) + (none if is_image else writes)
-    spike_flags = none if from_image else flags
-    spike_rows, current_rows = stationary_rows(schedule, node, counts)
-    energies = {
+    energies: dict[str, Picojoules] = {
         "accumulate": counts.accumulates * costs.accumulate,
         "gated_accumulate": counts.gated_accumulates * costs.gated_accumulate,
         "zero_check": counts.zero_checks * costs.zero_check,
         "lif_update": counts.lif_updates * costs.lif_update,
-        "weight_memory": (counts.weight_row_reads + dram.weight_row_writes) * costs.weight_row,
-        "parameter_memory": counts.parameter_row_reads
-        * parameter_bits(schedule.hardware, node)
-        * costs.parameter_value_bit,
-        "spike_memory": spike_words * costs.spike_word
-        + spike_flags * costs.spike_flag
-        + (counts.spike_row_writes + spike_rows) * costs.spike_row,
-        "image_memory": image_words * costs.image_word + image_flags * costs.image_flag,
-        "accumulator_file": counts.accumulator_reads * costs.accumulator_row_read
-        + counts.accumulator_writes * costs.accumulator_row_write,
-        "membrane_memory": (counts.membrane_row_reads + counts.membrane_row_writes) * costs.membrane_row,
-        "current_memory": (counts.current_row_reads + counts.current_row_writes + current_rows) * costs.current_row,
         "dram": (dram.dram_read_bits + dram.dram_write_bits) * costs.dram_bit,
         "leakage": (counts.cycles + dram.stall_cycles) * costs.leakage_cycle,
     }
+    for memory in READS:
+        read, written = moved_bits(memory, counts, dram, costs.access_bits)
+        energies[memory] = read * costs.read_bit[memory] + written * costs.write_bit[memory]
     return EnergyByKind(**energies)
 
 
-def streams_the_image(schedule: Schedule, node: AnyNode) -> bool:
-    return bool(node.inputs) and isinstance(schedule.node(node.inputs[0]), Image)
+def moved_bits(memory: str, counts: Counts, dram: DramCounts, bits: AccessBits) -> tuple[Counter, Counter]:
+    """Bits read from and written to a memory [B]."""
+
+    def added(accesses: tuple[tuple[str, str], ...]) -> Counter:
+        total: Counter = sum(
+            getattr(counts if hasattr(counts, event) else dram, event) * getattr(bits, width)
+            for event, width in accesses
+        )
+        return total
+
+    return added(READS[memory]), added(WRITES[memory])
 
 
-def stationary_rows(schedule: Schedule, node: AnyNode, counts: Counts) -> tuple[Counter, Counter]:
-    """An attention product's stationary reads as (rows of C bits from spike memory, rows of currents)."""
-    none = np.zeros_like(counts.cycles)
-    if not isinstance(node, AttentionProduct):
-        return none, none
-    stationary = schedule.node(node.inputs[1])
-    if isinstance(stationary, Product) or stationary.value.is_current:
-        return none, counts.stationary_row_reads
-    return counts.stationary_row_reads * stationary.value.planes, none
-
-
-def configuration_energy_pj(schedule: Schedule, tensors: Tensors, technology: Technology) -> float:
-    """Reading all weights from DRAM once."""
-    return sum(weight_bits_of(schedule, tensors, node) for node in schedule.nodes) * technology.dram.pj
+def configuration_energy_pj(schedule: Schedule, technology: Technology) -> float:
+    """Reading all weights and parameters from DRAM once."""
+    return sum(block_bits_of(schedule, node) for node in schedule.nodes) * technology.dram.pj
 
 
 def total(energy: EnergyByKind, kinds: tuple[str, ...] = EnergyByKind.__struct_fields__) -> Picojoules:

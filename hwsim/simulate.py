@@ -263,7 +263,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             loaded=loaded,
             program=Program.of(schedule, tensors),
             counters=tuple(counter_of(schedule, tensors, node, by_step=by_step) for node in schedule.nodes),
-            dram=DramRules.of(schedule, tensors),
+            dram=DramRules.of(schedule),
             groups=tuple(feeds_group(schedule, node) for node in schedule.nodes),
             steps={node.name: StepRules.of(schedule, node) for node in schedule.nodes} if by_step else {},
             images_at_once=images_per_chunk(schedule),
@@ -277,7 +277,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         threads: int | None = None,
     ) -> Result:
         """As `simulate`; a batch is split over `threads`, None: the processors that this process may use."""
-        schedule, tensors = self.loaded.schedule, self.loaded.tensors
+        schedule = self.loaded.schedule
         threads = threads or len(os.sched_getaffinity(0))
         size = min(max(1, self.images_at_once // threads), math.ceil(len(samples.pixels) / threads))
         starts = range(0, len(samples.pixels), size)
@@ -307,7 +307,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             timeline=when,
             logits_per_step=steps,
             accuracy=_accuracy(steps.mean(axis=0), samples),
-            configuration_energy_pj=configuration_energy_pj(schedule, tensors, technology),
+            configuration_energy_pj=configuration_energy_pj(schedule, technology),
         )
 
     def run_chunk(self, pixels: Pixels, advance: Callable[[], None] = lambda: None) -> Chunk:
@@ -341,7 +341,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         def energy(node: AnyNode, counter: Counter, found: NodeActivity) -> EnergyByKind:
             if counter.is_idle and node.name != schedule.output.node:
                 return nothing
-            return node_energy(schedule, node, found.counts, dram[node.name], costs)
+            return node_energy(found.counts, dram[node.name], costs)
 
         def steps(node: AnyNode, found: NodeActivity) -> StepCounts | None:
             return self.steps[node.name].counts(batch, found.streamed) if self.steps else None

@@ -108,8 +108,8 @@ class Programmer:
             case Lif() if is_walked(self.schedule, node):
                 return
             case Lif():
-                self._next_transfer()
                 if node.state_steps:
+                    self._next_transfer()
                     yield self._row(RUN, index, 0, 0, self._stored_run(node, node.state_steps))
             case Integrator():
                 if node.steps.active:
@@ -131,10 +131,10 @@ class Programmer:
     def _product_rows(self, index: int, node: Product) -> Iterator[ProgramRow]:
         cut = geometry(self.schedule, node)
         for block in range(cut.blocks):
-            if reads_parameters(self.schedule, node):
-                self._next_transfer()
             if not cut.walk_steps:
                 continue
+            if reads_parameters(self.schedule, node):
+                self._next_transfer()
             for group in range(cut.groups):
                 if isinstance(node, AttentionProduct) and cut.slot_steps:
                     fill = (("stationary", self._fill(node, cut, group)),)

@@ -83,7 +83,7 @@ def _held_by_strip_buffer(schedule: Schedule, product: ProductNode, order: TimeO
     """Positions whose words the strip buffer holds, each pass in whole groups."""
     array = schedule.hardware.array
     cut = geometry(schedule, msgspec.structs.replace(product, tiling=_tiling(schedule, product, order, 1)))
-    room = capacity_rows(schedule, "strip") // cut.chunks // array.skip_group * array.skip_group
+    room = capacity_rows(schedule, "strip") // max(1, cut.chunks) // array.skip_group * array.skip_group
     return room // max(1, int(cut.pass_words[0]))
 
 

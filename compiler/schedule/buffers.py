@@ -37,7 +37,7 @@ from dtss.compiler.schedule.format import (
     Product,
     Schedule,
 )
-from dtss.compiler.schedule.geometry import geometry, group_count, output_columns, reduction_rows
+from dtss.compiler.schedule.geometry import geometry, group_count, output_columns, reduction_rows, walk_steps
 from dtss.compiler.schedule.hardware import Hardware
 
 PARAMETERS = 4  # of a channel: bias, threshold, reset, initial state
@@ -150,8 +150,8 @@ def block_buffers(schedule: Schedule) -> tuple[Buffer, ...]:
 
 
 def block_tiles(schedule: Schedule, node: AnyNode) -> tuple[int, ...]:
-    """Output tiles of each block: each has a row of parameters. None where the walk reads no parameters."""
-    if not reads_parameters(schedule, node):
+    """Output tiles of each block: each has a row of parameters. None where no walk reads parameters."""
+    if not reads_parameters(schedule, node) or not _walked_steps(schedule, node):
         return ()
     if isinstance(node, Convolution | Linear):
         assert node.tiling is not None
@@ -173,6 +173,13 @@ def reads_parameters(schedule: Schedule, node: AnyNode) -> bool:
             return not is_walked(schedule, node)
         case _:
             return False
+
+
+def _walked_steps(schedule: Schedule, node: AnyNode) -> tuple[int, ...]:
+    if isinstance(node, Product):
+        return walk_steps(schedule, node)
+    assert isinstance(node, Lif)
+    return node.state_steps
 
 
 def is_walked(schedule: Schedule, node: Lif) -> bool:

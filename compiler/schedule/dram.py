@@ -60,6 +60,7 @@ class DramCounts(msgspec.Struct, frozen=True, kw_only=True):
     dram_write_bits: Counter
     weight_row_writes: Counter  # rows of C weights written as a block arrives
     parameter_row_writes: Counter
+    image_row_writes: Counter  # pixels, as they come
 
 
 def burst_bits(dram: Dram, bits: int) -> int:
@@ -126,11 +127,12 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 class DramRules(msgspec.Struct, frozen=True, kw_only=True):
     """What no image changes of a schedule's transfers, computed once.
 
-    image_cycles: until the image is there.  moves: the blocks that cross for every image.  overwrites: for each, the last
+    pixels: of the image.  image_cycles: until it is there.  moves: the blocks that cross for every image.  overwrites: for each, the last
     one that it overwrites, −1 if none.  read_bits, write_bits, row_writes: of each node.
     """
 
     nodes: tuple[str, ...]
+    pixels: int
     image_cycles: int
     moves: tuple[Transfer, ...]
     cycles: tuple[int, ...]
@@ -153,6 +155,7 @@ class DramRules(msgspec.Struct, frozen=True, kw_only=True):
             written[move.node] = weights + move.weight_rows, parameters + move.parameter_rows
         return cls(
             nodes=nodes,
+            pixels=image.positions,
             image_cycles=image.positions + IMAGE_CYCLES,
             moves=moves,
             cycles=tuple(dram.latency_cycles + move.beats + COMMAND_CYCLES for move in moves),
@@ -202,6 +205,7 @@ class DramRules(msgspec.Struct, frozen=True, kw_only=True):
                 dram_write_bits=every(self.write_bits.get(name, 0)),
                 weight_row_writes=every(self.row_writes[name][0]),
                 parameter_row_writes=every(self.row_writes[name][1]),
+                image_row_writes=every(self.pixels if name == self.nodes[0] else 0),
             )
             for name in self.nodes
         }

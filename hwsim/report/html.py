@@ -32,8 +32,11 @@ UNITS = (
     ("words_issued", "stream", "array", "a spike word enters"),
     ("skipper_cycles", "skipper", "skipper", "a group of zeros passes"),
     ("load_stall_cycles", "stall", "weight wait", "next tile still loading"),
+    ("word_stall_cycles", "words", "word wait", "words still gathered"),
     ("walk_cycles", "walk", "neuron walk", "sums leave the array"),
+    ("fill_cycles", "fill", "operand fill", "what attention keeps in the array"),
     ("elementwise_cycles", "elementwise", "elementwise", "adds, pools, token sums"),
+    ("control_cycles", "control", "control", "the next operation begins"),
     ("memory_stall_cycles", "dram", "DRAM wait", "data still on its way"),
 )
 

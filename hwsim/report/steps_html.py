@@ -12,9 +12,18 @@ from dtss.hwsim.simulate import Result
 OWN = (
     ("words_issued", "stream", "array"),
     ("walk_cycles", "walk", "neuron walk"),
+    ("fill_cycles", "fill", "operand fill"),
     ("elementwise_cycles", "elementwise", "elementwise"),
 )
-SHARED = {"skipper": "skipper", "weight_load": "stall", "drain": "drain", "dram_wait": "dram"}
+SHARED = {
+    "skipper": "skipper",
+    "weight_load": "stall",
+    "word_wait": "words",
+    "drain": "drain",
+    "last_results": "drain",
+    "control": "control",
+    "dram_wait": "dram",
+}
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):

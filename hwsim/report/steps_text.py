@@ -11,10 +11,10 @@ from dtss.hwsim.report.steps import OWN_CYCLES, SHARED_NAMES, LayerStep, LayerSt
 from dtss.hwsim.simulate import Result
 
 STEP_COLUMNS = (
-    "layer", "step", "words in", "skipped", "ones", "array busy", "lanes busy", "walk", "elementwise", "membrane rows",
-    "spikes",
+    "layer", "step", "words in", "skipped", "ones", "array busy", "lanes busy", "walk", "fill", "elementwise",
+    "membrane rows", "spikes",
 )  # fmt: skip
-CYCLE_COLUMNS = ("layer", "cycles", "array", "walk", "elementwise", *SHARED_NAMES.values())
+CYCLE_COLUMNS = ("layer", "cycles", "array", "walk", "fill", "elementwise", *SHARED_NAMES.values())
 
 
 def print_steps(result: Result, console: Console) -> None:
@@ -23,7 +23,7 @@ def print_steps(result: Result, console: Console) -> None:
     steps = [row for layer in layers for row in step_cells(layer)]
     _print(console, "What each time step does, an image", STEP_COLUMNS, steps)
     _print(console, "Where the cycles of each layer go, an image", CYCLE_COLUMNS, list(map(cycle_cells, layers)))
-    console.print(Text(f"Array, walk and elementwise are sums of the steps. {shared_sentence()}", style="dim"))
+    console.print(Text(f"Array, walk, fill and elementwise are sums of the steps. {shared_sentence()}", style="dim"))
 
 
 def _print(console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
@@ -53,6 +53,7 @@ def _cells(step: LayerStep) -> tuple[str, ...]:
         quantities.share(step.array_busy) if streams else "",
         quantities.share(step.lanes_busy) if streams else "",
         quantities.whole(step.walk_cycles) if step.walk_cycles else "",
+        quantities.whole(step.fill_cycles) if step.fill_cycles else "",
         quantities.whole(step.elementwise_cycles) if step.elementwise_cycles else "",
         quantities.whole(step.membrane_rows) if step.membrane_rows else "",
         "" if step.spikes is None else quantities.whole(step.spikes),

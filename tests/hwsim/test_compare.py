@@ -45,7 +45,7 @@ def digits_comparison(digits: LoadedSchedule, digits_result: Result) -> Comparis
 
 def test_a_layer_of_the_int8_ann_by_hand(small: LoadedSchedule) -> None:
     """Two positions of three pixels to two channels: one pass of two words, 12 MACs of 4-bit pixels."""
-    costs = ann_costs(small.schedule, small.tensors, TABLE, INT8)
+    costs = ann_costs(small.schedule, TABLE, INT8)
     hidden, lif = costs["hidden"], costs["lif"].energy_pj
     energy = hidden.energy_pj
     sram_32k, sram_128k, image_4k = (TABLE.sram_access.at(k << 10) / 64 for k in (32, 128, 4))
@@ -62,7 +62,7 @@ def test_a_layer_of_the_int8_ann_by_hand(small: LoadedSchedule) -> None:
 
 def test_the_head_of_the_ann_by_hand(small: LoadedSchedule) -> None:
     """One word of two bytes, two logits stored as currents, one burst to DRAM; the token sum reads two words."""
-    costs = ann_costs(small.schedule, small.tensors, TABLE, INT8)
+    costs = ann_costs(small.schedule, TABLE, INT8)
     head, tokens = costs["head"].energy_pj, costs["sum"].energy_pj
     sram_32k = TABLE.sram_access.at(32 << 10) / 64
     assert head.accumulate == pytest.approx(4 * (0.2 + 0.075))
@@ -75,8 +75,8 @@ def test_the_head_of_the_ann_by_hand(small: LoadedSchedule) -> None:
 
 def test_zeros_are_gated_but_move(small: LoadedSchedule) -> None:
     """Half of the values 0: half of the MACs of all layers but the first, and each value written is checked."""
-    dense = ann_costs(small.schedule, small.tensors, TABLE, INT8)
-    half = ann_costs(small.schedule, small.tensors, TABLE, msgspec.structs.replace(INT8, zero_share=0.5))
+    dense = ann_costs(small.schedule, TABLE, INT8)
+    half = ann_costs(small.schedule, TABLE, msgspec.structs.replace(INT8, zero_share=0.5))
     assert half["head"].energy_pj.accumulate == pytest.approx(dense["head"].energy_pj.accumulate / 2)
     assert half["hidden"].energy_pj.accumulate == dense["hidden"].energy_pj.accumulate
     assert half["head"].energy_pj.spike_memory == dense["head"].energy_pj.spike_memory
@@ -92,15 +92,15 @@ def test_a_floating_point_ann_has_the_papers_mac() -> None:
 
 def test_weights_that_fit_for_spikes_need_not_fit_for_floats(digits: LoadedSchedule) -> None:
     assert digits.schedule.memory.weights_resident
-    assert ann_schedule(digits.schedule, digits.tensors, INT8).memory.weights_resident
-    wide = ann_schedule(digits.schedule, digits.tensors, Form(value_bits=32, weight_bits=32, floating=True))
+    assert ann_schedule(digits.schedule, INT8).memory.weights_resident
+    wide = ann_schedule(digits.schedule, Form(value_bits=32, weight_bits=32, floating=True))
     assert not wide.memory.weights_resident
     blocks = [node.tiling.output_tiles_per_block for node in wide.products if node.tiling is not None]
     assert min(blocks) >= 1
 
 
 def test_an_ann_strip_has_one_slot_a_position(digits: LoadedSchedule) -> None:
-    ann = ann_schedule(digits.schedule, digits.tensors, INT8)
+    ann = ann_schedule(digits.schedule, INT8)
     slots = ann.hardware.array.strip_slots
     for node in ann.products:
         assert node.tiling is not None
@@ -259,7 +259,7 @@ def test_a_table_without_multiplications_is_told(small: LoadedSchedule) -> None:
 
 def test_without_masks_and_pruning_the_extension_is_the_run(digits: LoadedSchedule, digits_result: Result) -> None:
     """At the steps that a layer ran, it is what it was: where every step ran, nothing is assumed."""
-    nodes = plain_nodes(digits_result, digits.tensors, digits.schedule.time_steps)
+    nodes = plain_nodes(digits_result, digits.schedule.time_steps)
     compared = 0
     for part in digits_result.nodes:
         node = part.node
@@ -279,7 +279,7 @@ def test_without_masks_and_pruning_the_extension_is_the_run(digits: LoadedSchedu
 def test_half_of_the_steps_run_twice_the_accumulates(small: LoadedSchedule) -> None:
     """The token sum and the head ran one of two steps; the image's layer runs once, whatever T."""
     result = run(small)
-    nodes = plain_nodes(result, small.tensors, 2)
+    nodes = plain_nodes(result, 2)
     by_name = {part.name: part for part in result.nodes}
     for name, times in (("head", 2), ("hidden", 1)):
         np.testing.assert_array_equal(nodes[name].counts.accumulates, times * by_name[name].counts.accumulates)
@@ -291,7 +291,7 @@ def test_half_of_the_steps_run_twice_the_accumulates(small: LoadedSchedule) -> N
 
 def test_with_time_outermost_every_membrane_moves_at_every_step(digits_outer: LoadedSchedule) -> None:
     result = run(digits_outer, images=2)
-    nodes = plain_nodes(result, digits_outer.tensors, 3)
+    nodes = plain_nodes(result, 3)
     plain = plain_schedule(digits_outer.schedule, 3)
     moved = 0
     for node in plain.products:
@@ -316,6 +316,6 @@ def test_more_steps_never_take_less(case: Case) -> None:
     result = simulate(LoadedSchedule(case.schedule, case.tensors), Samples(pixels=case.pixels), TABLE)
     energies = [
         sum(sum(float(kind.mean()) for kind in msgspec.structs.astuple(node.energy_pj)) for node in nodes.values())
-        for nodes in (plain_nodes(result, case.tensors, steps) for steps in (1, 2, 5))
+        for nodes in (plain_nodes(result, steps) for steps in (1, 2, 5))
     ]
     assert energies == sorted(energies)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtss.compiler.schedule.cycles import pool_taps
+from dtss.compiler.schedule.events import pool_taps
 from dtss.compiler.schedule.format import Add, Image, MaxPool, Steps, SumPool, TokenSum, Value
 from dtss.compiler.schedule.interpret import _elementwise
 from dtss.rtl.benches.elementwise_cases import reduce_windows
