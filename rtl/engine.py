@@ -8,7 +8,16 @@ from dtss.compiler.schedule.buffers import capacity_rows
 from dtss.compiler.schedule.cycles import COUNTS
 from dtss.compiler.schedule.dram import transfers
 from dtss.compiler.schedule.errors import UnsupportedError
-from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Lif, MaxPool, Product, Schedule, SumPool
+from dtss.compiler.schedule.format import (
+    AnyNode,
+    AttentionProduct,
+    Convolution,
+    Lif,
+    MaxPool,
+    Product,
+    Schedule,
+    SumPool,
+)
 from dtss.compiler.schedule.geometry import geometry
 from dtss.compiler.schedule.numerics import FixedLeak
 
@@ -308,14 +317,20 @@ def engine_for(schedule: Schedule, program_rows: int) -> Engine:
         *(-(-node.channels // array.columns) for node in schedule.nodes),
         len(transfers(schedule)),
     ]
-    sizes = [size for node in schedule.nodes for size in (*node.shape[:2], node.positions, -(-node.channels // array.rows))]
-    sizes += [node.stride + node.padding for node in schedule.nodes if isinstance(node, Convolution | MaxPool | SumPool)]
+    sizes = [
+        size for node in schedule.nodes for size in (*node.shape[:2], node.positions, -(-node.channels // array.rows))
+    ]
+    sizes += [
+        node.stride + node.padding for node in schedule.nodes if isinstance(node, Convolution | MaxPool | SumPool)
+    ]
     elements = [
         schedule.node(node.inputs[0]).value.planes for node in schedule.products
         if isinstance(node, AttentionProduct) and node.stage == "score_value"
     ]  # fmt: skip
     turned = [cuts[node.name].positions_per_strip for node in schedule.products if _turns(node)]
-    counted = [node.value.planes for node in schedule.nodes if not node.value.is_current and not isinstance(node, Product)]
+    counted = [
+        node.value.planes for node in schedule.nodes if not node.value.is_current and not isinstance(node, Product)
+    ]
     return Engine(
         rows=array.rows,
         columns=array.columns,

@@ -167,10 +167,8 @@ def _writes(
     step, position, plane, part = (axis.ravel() for axis in np.meshgrid(*axes, indexing="ij"))
     value = np.stack([run.values[node.name][each].reshape(node.positions, -1) for each in node.steps.active])
     padded = np.pad(value, ((0, 0), (0, 0), (0, slices * width - node.channels)))
-    rows = padded.reshape(len(axes[0]), node.positions, slices, width)
-    if not currents:
-        rows = np.moveaxis(bits_of(rows, planes), -1, 2).astype(np.int64)
-    rows = rows.reshape(-1, width)
+    parts = padded.reshape(len(axes[0]), node.positions, slices, width)
+    rows = (parts if currents else np.moveaxis(bits_of(parts, planes), -1, 2).astype(np.int64)).reshape(-1, width)
     address = np.array(bases)[step] + (position * planes + plane) * slices + part
     order = np.argsort(address, kind="stable")
     place = Place(step[order], position[order], part[order] * width)

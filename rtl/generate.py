@@ -60,7 +60,9 @@ def generate(loaded: LoadedSchedule, folder: Path) -> Manifest:
         "memories/program.hex": hex_text(program_bits(engine, rows)).encode(),
         "memories/transfers.hex": hex_text(_whole_table(loader.table(table), shell)).encode(),
         OUTSIDE: outside,
-        README: _text(f"{README}.j2", schedule=schedule, engine=engine, shell=shell, outside_bytes=len(outside)).encode(),
+        README: _text(
+            f"{README}.j2", schedule=schedule, engine=engine, shell=shell, outside_bytes=len(outside)
+        ).encode(),
         **_schedule_files(loaded),
     }
     manifest = Manifest(

@@ -32,7 +32,9 @@ def weight_rows(schedule: Schedule, tensors: Tensors, engine: Engine, node: AnyN
     return np.concatenate(tiles)
 
 
-def parameter_rows(schedule: Schedule, tensors: Tensors, engine: Engine, node: AnyNode, block: int) -> NDArray[np.int64]:
+def parameter_rows(
+    schedule: Schedule, tensors: Tensors, engine: Engine, node: AnyNode, block: int
+) -> NDArray[np.int64]:
     """Parameters of a block's output tiles, `NEURON_PARAMETERS` of each channel: [tiles, columns, parameters]."""
     values = channel_parameters(schedule, tensors, node)
     tiles = block_tiles(schedule, node)

@@ -43,6 +43,18 @@ class Records:
     cycle: NDArray[np.int64]
     values: dict[str, NDArray[np.int64]]
 
+    def of_row(self, row: int) -> Records:
+        """Those of one row of the program."""
+        first, last = np.searchsorted(self.row, (row, row + 1))
+        return self._chosen(slice(first, last))
+
+    def sorted_by(self, name: str) -> Records:
+        """In the order of a quantity of one lane."""
+        return self._chosen(np.argsort(self.values[name][:, 0], kind="stable"))
+
+    def _chosen(self, which: slice | NDArray[np.int64]) -> Records:
+        return Records(self.row[which], self.cycle[which], {name: each[which] for name, each in self.values.items()})
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -73,7 +85,11 @@ class Harness:
         folder = self._build_folder(waves)
         folder.mkdir(parents=True, exist_ok=True)
         environment = os.environ | verilator_environment()
-        sources = [*sorted((self.folder / "rtl").glob("*.v")), bench_file("network_bench.v"), bench_file("network_bench.cpp")]
+        sources = [
+            *sorted((self.folder / "rtl").glob("*.v")),
+            bench_file("network_bench.v"),
+            bench_file("network_bench.cpp"),
+        ]
         parameters = (f"-G{name}={value}" for name, value in self._parameters().items())
         verilator = [
             "verilator", "-cc", "--exe", "-Wno-fatal", "-Wno-lint", "-O3", "--x-assign", "fast", "--x-initial", "fast",
@@ -81,7 +97,19 @@ class Harness:
             "-o", EXECUTABLE, *(["--trace"] if waves else []), *parameters, *map(str, sources),
         ]  # fmt: skip
         jobs = str(len(os.sched_getaffinity(0)))
-        make = ["make", "-s", "-C", str(folder), "-f", "Vtop.mk", "-j", jobs, "OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1"]
+        make = [
+            "make",
+            "-s",
+            "-C",
+            str(folder),
+            "-f",
+            "Vtop.mk",
+            "-j",
+            jobs,
+            "OPT_FAST=-O2",
+            "OPT_SLOW=-O0",
+            "OPT_GLOBAL=-O1",
+        ]
         with (folder / "log.txt").open("wb") as log:
             for command in (verilator, make):
                 done = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False)
@@ -138,7 +166,9 @@ class Harness:
             "outside": "memories/outside.bin",
         }
         (job / "job.txt").write_text("".join(f"{name} {value}\n" for name, value in numbers.items()), encoding="ascii")
-        bits = bits_of(pixels.astype(np.int64), self.engine.pixel_planes).reshape(len(pixels) * self.shell.positions, -1)
+        bits = bits_of(pixels.astype(np.int64), self.engine.pixel_planes).reshape(
+            len(pixels) * self.shell.positions, -1
+        )
         (job / "pixels.bin").write_bytes(np.packbits(bits, axis=1, bitorder="little").tobytes())
         return job
 
@@ -181,7 +211,9 @@ class Port:
     @property
     def bytes(self) -> int:
         bits = self.width * self.lanes
-        return next((bits_of_port // BYTE for bits_of_port in (8, 16, 32, 64) if bits <= bits_of_port), -(-bits // 32) * 4)
+        return next(
+            (bits_of_port // BYTE for bits_of_port in (8, 16, 32, 64) if bits <= bits_of_port), -(-bits // 32) * 4
+        )
 
     def elements(self, raw: NDArray[np.uint8]) -> NDArray[np.int64]:
         """[n, bytes] → [n, lanes]."""
@@ -193,7 +225,11 @@ class Port:
             bits |= padded[:, starts // BYTE + index].astype(np.uint64) << np.uint64(BYTE * index)
         spare = np.uint64(64 - self.width)
         values = ((bits >> (starts % BYTE).astype(np.uint64)) << spare).view(np.int64)
-        return values >> np.int64(spare) if self.signed and self.width > 1 else (values.view(np.uint64) >> spare).view(np.int64)
+        return (
+            values >> np.int64(spare)
+            if self.signed and self.width > 1
+            else (values.view(np.uint64) >> spare).view(np.int64)
+        )
 
 
 def _read_ports(path: Path, ports: Sequence[Port]) -> dict[str, NDArray[np.int64]]:

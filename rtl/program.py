@@ -202,7 +202,11 @@ class Programmer:
             case Convolution():
                 return words | self._convolved(node, source, unit, slices)
             case Linear() if isinstance(source, Image):
-                return words | {"mode": PIXELS, "position_step": 1, "step_bases": self.places.step_bases(source, "image")}
+                return words | {
+                    "mode": PIXELS,
+                    "position_step": 1,
+                    "step_bases": self.places.step_bases(source, "image"),
+                }
             case Linear():
                 return words
             case AttentionProduct(stage="score_value"):
@@ -229,7 +233,11 @@ class Programmer:
         fields: Fields = {}
         if from_image:
             unit, slices = 1, 1
-            fields = {"mode": PIXELS, "step_bases": self.places.step_bases(source, "image"), "pad_row": self._pad_row(node, source)}
+            fields = {
+                "mode": PIXELS,
+                "step_bases": self.places.step_bases(source, "image"),
+                "pad_row": self._pad_row(node, source),
+            }
         last = 0 if several else slices - 1  # from the first slice to the last
         return fields | {
             "slices": 1 if several else slices,
@@ -254,7 +262,9 @@ class Programmer:
         if node.pad_value is None:
             return 0
         planes = image.value.planes
-        return sum(int(value) << (channel * planes) for channel, value in enumerate(self.tensors[node.pad_value].ravel()))
+        return sum(
+            int(value) << (channel * planes) for channel, value in enumerate(self.tensors[node.pad_value].ravel())
+        )
 
     def _score_rows(self, source: AnyNode, cut: Geometry, group: int) -> Fields:
         """Rows of counts, COLUMNS of a token's scores side by side."""
@@ -338,7 +348,9 @@ class Programmer:
             "slices": period,
             "rows_full": cut.rows[0],
             "rows_last": cut.rows[-1],
-            "weight_base": 0 if cut.weights_change else self.places.first_row("weight", node.name, block) // self.load_rows,
+            "weight_base": 0
+            if cut.weights_change
+            else self.places.first_row("weight", node.name, block) // self.load_rows,
             "parameter_base": parameter % max(1, parameter_rows),
             "chunk_words": cut.chunk_words(self.group) if cut.slot_steps else 0,
             "chunk_groups": cut.chunk_words(self.group) // self.group if cut.slot_steps else 0,
@@ -498,7 +510,16 @@ class Programmer:
             "slices": slices,
         }
         per_input: dict[str, list[int]] = {
-            name: [] for name in ("available_steps", "planes", "step_bases", "row_jumps", "slice_jumps", "column_jumps", "line_jumps")
+            name: []
+            for name in (
+                "available_steps",
+                "planes",
+                "step_bases",
+                "row_jumps",
+                "slice_jumps",
+                "column_jumps",
+                "line_jumps",
+            )
         }
         for source in sources:
             planes = 1 if currents else source.value.planes
