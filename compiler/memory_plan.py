@@ -13,14 +13,14 @@ import msgspec
 
 from dtss.compiler.errors import CompileError
 from dtss.compiler.schedule.buffers import (
-    Buffer,
     BLOCK_MEMORIES,
+    Buffer,
     block_buffers,
     buffers,
     capacity_rows,
     memory_uses,
-    needed_rows,
     needed_block_rows,
+    needed_rows,
     row_bits,
     stationary_rows,
     strip_rows,

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import ConstantCounts, Counts, ProductRules
-from dtss.compiler.schedule.events import elementwise_events
+from dtss.compiler.schedule.cycles import ConstantCounts, Counts, ProductRules, elementwise_totals
 from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Lif, Linear, Product, Schedule
-from dtss.hwsim.kernels import count_ones, count_ones_of_bytes, count_spiking, gather_ones
+from dtss.hwsim.kernels import count_ones, count_spiking, gather_ones
 from dtss.hwsim.products import Tensors, pixel_taps, streamed_by_head
 from dtss.hwsim.step_counts import add_up_steps
 from dtss.hwsim.values import NodeRun, Stack, stack_of
@@ -42,7 +41,7 @@ def counter_of(schedule: Schedule, tensors: Tensors, node: AnyNode, *, by_step: 
     """What of a node's counts no image changes, computed once. by_step: also add up the words of each step."""
     if isinstance(node, Product):
         return ProductCounter.of(schedule, tensors, node, by_step=by_step)
-    return ConstantCounter(ConstantCounts(elementwise_events(schedule, node).total()), schedule.time_steps)
+    return ConstantCounter(ConstantCounts(elementwise_totals(schedule, node)), schedule.time_steps)
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,6 @@ class ConstantCounter:
 
     constant: ConstantCounts
     time_steps: int
-
-    @property
-    def is_idle(self) -> bool:
-        """Its work is all in other nodes' counts."""
-        return not self.constant.constant
 
     def activity(self, run: NodeRun) -> NodeActivity:
         """Counts of one run."""
@@ -89,8 +83,6 @@ class ProductCounter:
     taps: NDArray[np.int32] | None
     border: NDArray[Any] | None
     by_step: bool
-
-    is_idle = False
 
     @classmethod
     def of(cls, schedule: Schedule, tensors: Tensors, node: Product, *, by_step: bool = False) -> ProductCounter:
@@ -139,7 +131,7 @@ class ProductCounter:
             border = ones_of_slices(self.border, planes, self.lanes)
             slices = np.concatenate([slices, np.broadcast_to(border, (steps, batch, *border.shape))], axis=2)
         packed = self.node.tiling.offsets_per_word if self.node.tiling is not None else 1
-        gather_ones(slices, np.arange(steps, dtype=np.int32), taps, packed, words)
+        gather_ones(slices, taps, packed, words)
 
 
 Counter = ProductCounter | ConstantCounter
@@ -150,10 +142,7 @@ def ones_of_slices(values: NDArray[Any], planes: int, lanes: int) -> Ones:
     *outer, length = values.shape
     rows = np.ascontiguousarray(values).reshape(-1, length)
     ones = np.empty((len(rows), planes, -(-length // lanes)), np.int32)
-    if rows.dtype == np.uint8 and length % 8 == 0 and (lanes % 8 == 0 or lanes >= length) and min(lanes, length) < 256:
-        count_ones_of_bytes(rows.view(np.uint64), lanes, ones)
-    else:
-        count_ones(rows, lanes, ones)
+    count_ones(rows, lanes, ones)
     return ones.reshape(*outer, *ones.shape[1:])
 
 

@@ -52,7 +52,6 @@ from dtss.compiler.schedule.format import (
     Value,
 )
 from dtss.hwsim.energy import BITS_PER_TABLE_ACCESS, EnergySums, leakage_uw
-from dtss.hwsim.products import Tensors
 from dtss.hwsim.reshape import cut_again, dense_counts
 from dtss.hwsim.technology import Technology, require_ann_entries
 

@@ -24,13 +24,14 @@ Leakage: what the machine draws at all times, for as long as the node takes, its
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import Counter, Counts
+from dtss.compiler.schedule.cycles import COUNTS, Counts
 from dtss.compiler.schedule.dram import DramCounts, block_bits_of
 from dtss.compiler.schedule.format import Schedule
 from dtss.compiler.schedule.hardware import Hardware
@@ -111,7 +112,8 @@ def access_energies(schedule: Schedule, technology: Technology) -> AccessEnergie
     """The table applied to the machine's widths and capacities."""
     widths, memory = schedule.hardware.widths, schedule.hardware.memory
     sram = {
-        f"{name.removesuffix('_bytes')}_memory": technology.sram_access.at(getattr(memory, name)) / BITS_PER_TABLE_ACCESS
+        f"{name.removesuffix('_bytes')}_memory": technology.sram_access.at(getattr(memory, name))
+        / BITS_PER_TABLE_ACCESS
         for name in memory.__struct_fields__
     }
     return AccessEnergies(
@@ -141,38 +143,45 @@ def leakage_uw(hardware: Hardware, technology: Technology) -> float:
     )
 
 
-def node_energy(counts: Counts, dram: DramCounts, costs: AccessEnergies) -> EnergyByKind:
-    """Energy of one node for each image."""
+def node_energies(
+    counts: Sequence[Counts], dram: Sequence[DramCounts], costs: AccessEnergies
+) -> tuple[EnergyByKind, ...]:
+    """Energy of each node for each image: computed as tables [nodes, B]."""
+
+    def event(name: str) -> Picojoules:
+        rows = counts if name in COUNTS else dram
+        return np.concatenate([getattr(row, name) for row in rows]).reshape(len(counts), -1).astype(np.float64)
+
     energies: dict[str, Picojoules] = {
-        "accumulate": counts.accumulates * costs.accumulate,
-        "gated_accumulate": counts.gated_accumulates * costs.gated_accumulate,
-        "zero_check": counts.zero_checks * costs.zero_check,
-        "lif_update": counts.lif_updates * costs.lif_update,
-        "dram": (dram.dram_read_bits + dram.dram_write_bits) * costs.dram_bit,
-        "leakage": (counts.cycles + dram.stall_cycles) * costs.leakage_cycle,
+        "accumulate": event("accumulates") * costs.accumulate,
+        "gated_accumulate": event("gated_accumulates") * costs.gated_accumulate,
+        "zero_check": event("zero_checks") * costs.zero_check,
+        "lif_update": event("lif_updates") * costs.lif_update,
+        "dram": (event("dram_read_bits") + event("dram_write_bits")) * costs.dram_bit,
+        "leakage": (event("cycles") + event("stall_cycles")) * costs.leakage_cycle,
     }
     for memory in READS:
-        read, written = moved_bits(memory, counts, dram, costs.access_bits)
+        read, written = moved_bits(memory, event, costs.access_bits)
         energies[memory] = read * costs.read_bit[memory] + written * costs.write_bit[memory]
-    return EnergyByKind(**energies)
+    by_node = zip(*energies.values(), strict=True)
+    return tuple(EnergyByKind(**dict(zip(energies, row, strict=True))) for row in by_node)
 
 
-def moved_bits(memory: str, counts: Counts, dram: DramCounts, bits: AccessBits) -> tuple[Counter, Counter]:
-    """Bits read from and written to a memory [B]."""
+def moved_bits(
+    memory: str, event: Callable[[str], NDArray[Any]], bits: AccessBits
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Bits read from and written to a memory, in the shape of `event(name)`, the counts of one event."""
 
-    def added(accesses: tuple[tuple[str, str], ...]) -> Counter:
-        total: Counter = sum(
-            getattr(counts if hasattr(counts, event) else dram, event) * getattr(bits, width)
-            for event, width in accesses
-        )
-        return total
+    def added(accesses: tuple[tuple[str, str], ...]) -> NDArray[Any]:
+        moved = [event(name) * getattr(bits, width) for name, width in accesses]
+        return moved[0] if len(moved) == 1 else moved[0] + moved[1]
 
     return added(READS[memory]), added(WRITES[memory])
 
 
-def configuration_energy_pj(schedule: Schedule, technology: Technology) -> float:
-    """Reading all weights and parameters from DRAM once."""
-    return sum(block_bits_of(schedule, node) for node in schedule.nodes) * technology.dram.pj
+def configuration_bits(schedule: Schedule) -> int:
+    """All weights and parameters, read from DRAM once."""
+    return sum(block_bits_of(schedule, node) for node in schedule.nodes)
 
 
 def total(energy: EnergyByKind, kinds: tuple[str, ...] = EnergyByKind.__struct_fields__) -> Picojoules:

@@ -1,8 +1,8 @@
 """Fast bit-exact execution of a schedule for a batch of images.
 
 Written apart from `dtss.compiler.schedule.interpret`, so that equal results are a check of both. Every sum is made in
-an integer, or a float, that its bound from the weights and the proved bounds of the streamed value fits; every value
-is checked against its own proved bounds before it is used, so nothing can wrap or be rounded unseen.
+an integer that its bound from the weights and the proved bounds of the streamed value fits; every value
+is checked against its own proved bounds before it is used, so nothing can wrap unseen.
 
 Shape letters as in `dtss.compiler.schedule.format`.
 """
@@ -10,6 +10,7 @@ Shape letters as in `dtss.compiler.schedule.format`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import assert_never
@@ -32,7 +33,7 @@ from dtss.compiler.schedule.format import (
 )
 from dtss.hwsim.elementwise import run_elementwise
 from dtss.hwsim.neurons import NeuronLayer, run_integrator
-from dtss.hwsim.products import AttentionByHead, Events, Tensors, WeightedProduct, events_of
+from dtss.hwsim.products import AttentionByHead, Streamed, Tensors, WeightedProduct
 from dtss.hwsim.values import Array, AtSteps, NodeRun, Read, Stack, proved, stack_of
 
 Step = Image | WeightedProduct | AttentionByHead | NeuronLayer | Integrator | Add | MaxPool | SumPool | TokenSum
@@ -67,18 +68,20 @@ def execute(schedule: Schedule, tensors: Tensors, pixels: Array) -> Iterator[Nod
     return run_program(Program.of(schedule, tensors), pixels, record=True)
 
 
-def run_program(program: Program, pixels: Array, *, record: bool = False) -> Iterator[NodeRun]:
-    """Run `pixels` [B, H, W, C], node by node; a value is dropped after its last reader."""
+def run_program(
+    program: Program, pixels: Array, *, record: bool = False, pool: Executor | None = None
+) -> Iterator[NodeRun]:
+    """Run `pixels` [B, H, W, C], node by node; a value is dropped after its last reader. pool: helps with products."""
     values: dict[str, AtSteps] = {}
-    events: dict[str, Events] = {}
+    streamed: dict[str, Streamed] = {}
     for node, step in zip(program.schedule.nodes, program.steps, strict=True):
         sources = [(program.schedule.node(name), values[name]) for name in node.inputs]
-        run = _run(step, node, sources, pixels, events, record=record)
+        run = _run(step, node, sources, pixels, streamed, record=record, pool=pool)
         values[node.name] = run.values
         yield run
         for name in program.finished[node.name]:
             del values[name]
-            events.pop(name, None)
+            streamed.pop(name, None)
 
 
 def _step(schedule: Schedule, tensors: Tensors, node: AnyNode) -> Step:
@@ -100,9 +103,10 @@ def _run(
     node: AnyNode,
     sources: Sequence[tuple[AnyNode, AtSteps]],
     pixels: Array,
-    events: dict[str, Events],
+    streamed: dict[str, Streamed],
     *,
     record: bool,
+    pool: Executor | None,
 ) -> NodeRun:
     batch = len(pixels)
     match step:
@@ -116,7 +120,7 @@ def _run(
             inputs = tuple(stack_of(source, held, node.steps.active, batch) for source, held in sources)
     match step:
         case WeightedProduct():
-            return step.run(inputs, _shared_events(step, inputs[0], sources[0][1], events))
+            return step.run(inputs, _shared(step, inputs[0], sources[0][1], streamed), pool)
         case AttentionByHead():
             return step.run(inputs)
         case Add() | MaxPool() | SumPool() | TokenSum():
@@ -130,10 +134,10 @@ def _image(node: Image, pixels: Array) -> Stack:
     return Stack(first, np.stack([proved(node, step, pixels) for step in first]) if first else pixels[None][:0])
 
 
-def _shared_events(step: WeightedProduct, stack: Stack, held: AtSteps, events: dict[str, Events]) -> Events:
-    """Listed once for all products that read the same frames."""
+def _shared(step: WeightedProduct, stack: Stack, held: AtSteps, streamed: dict[str, Streamed]) -> Streamed:
+    """Looked at once for all products that read the same frames."""
     if step.border is not None or not isinstance(held, Stack) or held.frames is not stack.frames:
-        return events_of(stack, step.highest, step.border)
-    if step.source not in events:
-        events[step.source] = events_of(stack, step.highest, None)
-    return events[step.source]
+        return Streamed.of(stack, step.highest, step.border)
+    if step.source not in streamed:
+        streamed[step.source] = Streamed.of(stack, step.highest, None)
+    return streamed[step.source]

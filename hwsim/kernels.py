@@ -12,42 +12,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.kernel import kernel
+from dtss.hwsim.registers import BYTES, bits_set, count_set, lowest_set
 
 Array = NDArray[np.integer[Any]]
 Index = NDArray[np.int32]
 
+EVERY_BIT = np.uint64(2**64 - 1)
+
 
 @kernel
-def list_events(values: Array, amounts_wanted: bool) -> tuple[NDArray[np.int64], Index, Index]:
-    """Where the values [rows, C] are not zero.
-
-    (starts [rows + 1], channels [events], amounts [events, or none]): row r has events starts[r] … starts[r+1] − 1.
-    """
+def count_events(values: Array) -> NDArray[np.int64]:
+    """starts [rows + 1]: of the values [rows, C] that are not zero, row r has starts[r] … starts[r+1] − 1."""
     rows, channels = values.shape
-    starts = np.empty(rows + 1, np.int64)
-    starts[0] = 0
+    starts = np.zeros(rows + 1, np.int64)
     for row in range(rows):
-        count = 0
+        count = np.int32(0)
         for channel in range(channels):
             count += values[row, channel] != 0
         starts[row + 1] = starts[row] + count
-    events = starts[rows]
-    found = np.empty(events + 1, np.int32)  # one to spare: a zero is written, and then written over
-    amounts = np.empty(events + 1 if amounts_wanted else 0, np.int32)
-    at = 0
+    return starts
+
+
+@kernel
+def list_events(values: Array, starts: NDArray[np.int64], amounts_wanted: bool) -> tuple[Index, Index]:
+    """The channels of the values that `count_events` counted, and if wanted the values themselves."""
+    rows, channels = values.shape
+    found = np.empty(starts[rows] + 1, np.int32)  # one to spare: a zero is written, and then written over
     for row in range(rows):
-        if starts[row] == starts[row + 1]:
+        at = starts[row]
+        if at == starts[row + 1]:
             continue
-        if amounts_wanted:
-            for channel in range(channels):
-                found[at] = channel
-                amounts[at] = values[row, channel]
-                at += values[row, channel] != 0
-        else:
-            for channel in range(channels):
-                found[at] = channel
-                at += values[row, channel] != 0
-    return starts, found, amounts
+        for first in range(0, channels, BYTES):
+            width = min(BYTES, channels - first)
+            if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
+                left = bits_set(values, row * channels + first, 255) & (EVERY_BIT >> np.uint64(BYTES - width))
+                while left != 0:
+                    found[at] = first + lowest_set(left)
+                    left &= left - np.uint64(1)
+                    at += 1
+            else:
+                for channel in range(first, first + width):
+                    found[at] = channel
+                    at += values[row, channel] != 0
+    amounts = np.empty(starts[rows] if amounts_wanted else 0, np.int32)
+    if amounts_wanted:
+        for row in range(rows):
+            for event in range(starts[row], starts[row + 1]):
+                amounts[event] = values[row, found[event]]
+    return found, amounts
 
 
 @kernel
@@ -167,6 +179,21 @@ def multiply_by_head(streamed: Array, stationary: Array, sums: Array) -> None:
 
 
 @kernel
+def add_bias(sums: Array, factor: int, bias: Array, values: Array, limits: NDArray[np.int64]) -> None:
+    """values = sum · factor + bias, [steps, n, O] with a bias [O]; limits [steps, 2]: the lowest and the highest."""
+    kind, bounds = bias.dtype.type, np.iinfo(bias.dtype)
+    for step in range(len(sums)):
+        low, high = kind(bounds.max), kind(bounds.min)
+        for index in range(sums.shape[1]):
+            summed, made = sums[step, index], values[step, index]
+            for output in range(len(bias)):
+                value = kind(summed[output] * factor + bias[output])
+                low, high = min(low, value), max(high, value)
+                made[output] = value
+        limits[step, 0], limits[step, 1] = low, high
+
+
+@kernel
 def run_neurons(
     sums: Array, source: Index, factor: int, bias: Array, biased: Index,
     threshold: Array, reset_to: Array, initial: Array,
@@ -182,61 +209,50 @@ def run_neurons(
     limits [state steps, 4]: lowest and highest I, lowest and highest U.
     """
     neurons = sums.shape[1]
-    keep = len(membranes) > 0
+    kind, bounds = initial.dtype.type, np.iinfo(initial.dtype)
     membrane = np.empty_like(initial)
-    current = np.empty_like(initial)
-    nothing = np.zeros_like(initial)
     fires = np.empty(len(initial), np.uint8)
+    no_bias, no_sums = np.zeros_like(initial), np.zeros(len(initial), sums.dtype)
     for first in range(0, neurons, len(initial)):
         count = min(len(initial), neurons - first)
-        for n in range(count):
-            membrane[n] = initial[n]
+        membrane[:count] = initial[:count]
         for step in range(len(source)):
-            added = bias if biased[step] else nothing
-            if source[step] >= 0:
-                summed = sums[source[step], first : first + count]
-                for n in range(count):
-                    current[n] = summed[n] * factor + added[n]
-            else:
-                for n in range(count):
-                    current[n] = added[n]
-            low = high = current[0]
-            for n in range(count):
-                low = min(low, current[n])
-                high = max(high, current[n])
-            limits[step, 0] = min(limits[step, 0], low)
-            limits[step, 1] = max(limits[step, 1], high)
+            added = bias if biased[step] else no_bias
+            summed = sums[source[step], first : first + count] if source[step] >= 0 else no_sums[:count]
+            out = spikes[emitted[step], first : first + count] if emitted[step] >= 0 else fires[:count]
             if by_shift and leak_shift == 1:  # as below; a known shift is compiled to narrower integers
                 for n in range(count):
-                    membrane[n] = membrane[n] - (membrane[n] >> 1) + current[n]
+                    membrane[n] -= membrane[n] >> 1
             elif by_shift:
                 for n in range(count):
-                    membrane[n] = membrane[n] - (membrane[n] >> leak_shift) + current[n]
+                    membrane[n] -= membrane[n] >> leak_shift
             else:
                 for n in range(count):
-                    membrane[n] = ((membrane[n] * leak_multiplier) >> leak_shift) + current[n]
+                    membrane[n] = (membrane[n] * leak_multiplier) >> leak_shift
+            low, high = kind(bounds.max), kind(bounds.min)
             for n in range(count):
-                fires[n] = membrane[n] >= threshold[n]
+                current = kind(summed[n] * factor + added[n])
+                low, high = min(low, current), max(high, current)
+                membrane[n] += current
+            limits[step, 0] = min(limits[step, 0], low)
+            limits[step, 1] = max(limits[step, 1], high)
+            low, high = kind(bounds.max), kind(bounds.min)
             if hard:
                 for n in range(count):
-                    membrane[n] = reset_to[n] if fires[n] else membrane[n]
+                    fired = membrane[n] >= threshold[n]
+                    left = reset_to[n] if fired else membrane[n]
+                    low, high = min(low, left), max(high, left)
+                    membrane[n], out[n] = left, fired
             else:
                 for n in range(count):
-                    membrane[n] -= reset_to[n] if fires[n] else 0
-            low = high = membrane[0]
-            for n in range(count):
-                low = min(low, membrane[n])
-                high = max(high, membrane[n])
+                    fired = membrane[n] >= threshold[n]
+                    left = kind(membrane[n] - (reset_to[n] if fired else kind(0)))
+                    low, high = min(low, left), max(high, left)
+                    membrane[n], out[n] = left, fired
             limits[step, 2] = min(limits[step, 2], low)
             limits[step, 3] = max(limits[step, 3], high)
-            if emitted[step] >= 0:
-                out = spikes[emitted[step], first : first + count]
-                for n in range(count):
-                    out[n] = fires[n]
-            if keep:
-                kept = membranes[step, first : first + count]
-                for n in range(count):
-                    kept[n] = membrane[n]
+            if len(membranes) > 0:
+                membranes[step, first : first + count] = membrane[:count]
 
 
 @kernel
@@ -256,52 +272,39 @@ def count_ones(values: Array, lanes: int, ones: Index) -> None:
     _, planes, slices = ones.shape
     for row in range(rows):
         for part in range(slices):
-            first, last = part * lanes, min(channels, part * lanes + lanes)
+            last = min(channels, part * lanes + lanes)
             for plane in range(planes):
-                count = 0
-                for channel in range(first, last):
-                    count += (values[row, channel] >> plane) & 1
-                ones[row, plane, part] = count
+                total = 0
+                for first in range(part * lanes, last, BYTES):
+                    width = min(BYTES, last - first)
+                    if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
+                        found = bits_set(values, row * channels + first, 1 << plane)
+                        total += count_set(found & (EVERY_BIT >> np.uint64(BYTES - width)))
+                    else:
+                        for channel in range(first, first + width):
+                            total += (values[row, channel] >> plane) & 1
+                ones[row, plane, part] = total
 
 
 @kernel
-def count_ones_of_bytes(values: NDArray[np.uint64], bytes_a_slice: int, ones: Index) -> None:
-    """As `count_ones` for values of one byte, eight of them in an integer, and fewer than 256 in a slice."""
-    rows, length = values.shape
-    _, planes, slices = ones.shape
-    lowest = np.uint64(0x0101010101010101)
-    for row in range(rows):
-        for part in range(slices):
-            first = part * bytes_a_slice // 8
-            last = min(length, first + bytes_a_slice // 8)
-            for plane in range(planes):
-                counts = np.uint64(0)
-                for index in range(first, last):
-                    counts += (values[row, index] >> np.uint64(plane)) & lowest
-                ones[row, plane, part] = (counts * lowest) >> np.uint64(56)
-
-
-@kernel
-def gather_ones(per_row: Index, steps: Index, taps: Index, offsets_per_word: int, words: Index) -> None:
+def gather_ones(per_row: Index, taps: Index, offsets_per_word: int, words: Index) -> None:
     """Ones of each streamed word from those of each row's slices.
 
-    per_row [steps, B, rows, planes, slices]; steps: those that are wanted; words [B, P, S, planes, tiles].
+    per_row [S, B, rows, planes, slices]; words [B, P, S, planes, tiles].
     A word holds `offsets_per_word` kernel offsets (all slices of one if it is 1); taps as in `add_weight_rows`.
     """
-    batch, positions, _, planes, tiles = words.shape
+    batch, positions, steps, planes, _ = words.shape
     slices = per_row.shape[4]
+    first_tiles = np.arange(taps.shape[1]) // offsets_per_word * slices
+    words[:] = 0
     for image in range(batch):
         for position in range(positions):
-            for step in range(len(steps)):
-                for plane in range(planes):
-                    word = words[image, position, step, plane]
-                    for tile in range(tiles):
-                        word[tile] = 0
-                    for offset in range(taps.shape[1]):
-                        row = taps[position, offset]
-                        if row < 0:
-                            continue
-                        first = offset // offsets_per_word * slices
-                        found = per_row[steps[step], image, row, plane]
-                        for part in range(slices):
-                            word[first + part] += found[part]
+            for step in range(steps):
+                for offset in range(taps.shape[1]):
+                    row, first = taps[position, offset], first_tiles[offset]
+                    if row >= 0:
+                        for plane in range(planes):
+                            for part in range(slices):
+                                words[image, position, step, plane, first + part] += per_row[
+                                    step, image, row, plane, part
+                                ]

@@ -8,10 +8,10 @@ from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution
 from dtss.compiler.schedule.geometry import geometry
 from dtss.hwsim.values import integer_for, integer_for_value, largest
 
-CHUNK_BYTES = 256 << 20
+CHUNK_BYTES = 64 << 20  # larger values leave the processor's caches
 
 EVENT_BYTES = 8  # a channel and an amount
-FLOAT_BYTES = 8  # of an operand and a sum of a dense product, at most
+SUM_BYTES = 8  # at most
 COUNT_BYTES = 4  # of a word's count of ones
 
 
@@ -47,20 +47,19 @@ def _work_bytes(schedule: Schedule, node: AnyNode) -> int:
         case Lif():
             return values * 4 * len(node.state_steps)  # a copy of currents that do not lie side by side
         case _:
-            return 3 * values * FLOAT_BYTES * max(1, len(node.steps.active))
+            return 3 * values * SUM_BYTES * max(1, len(node.steps.active))
 
 
 def _product_bytes(schedule: Schedule, node: Product) -> int:
-    """Events, one step of a dense product, a stored current, and the counts of ones."""
+    """Events, sums, a stored current, and the counts of ones."""
     cut = geometry(schedule, node)
     steps = max(1, len(cut.slot_steps))
     streamed = sum(schedule.node(name).positions * schedule.node(name).channels for name in node.inputs)
-    operand = cut.groups * cut.positions * sum(cut.rows)
     sums = node.positions * node.channels
     words = cut.groups * cut.positions * steps * cut.planes * len(cut.rows)
     return (
         streamed * steps * (EVENT_BYTES + 2)
-        + (operand + sums) * FLOAT_BYTES
-        + 2 * sums * steps * FLOAT_BYTES * (node.neuron is None)
+        + sums * SUM_BYTES
+        + 2 * sums * steps * SUM_BYTES * (node.neuron is None)
         + 3 * words * COUNT_BYTES
     )

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from dtss.compiler.schedule.cycles import Counter, Counts, ProductRules, elementwise_counts
 from dtss.compiler.schedule.dram import DramRules
 from dtss.compiler.schedule.format import AnyNode, Image, Integrator, Lif, Product, Schedule, Steps, TimeOrder
-
 from dtss.compiler.schedule.geometry import geometry
-from dtss.hwsim.energy import EnergyByKind, access_energies, node_energy
+from dtss.hwsim.energy import EnergyByKind, access_energies, node_energies
 from dtss.hwsim.reshape import cut_again, dense_counts, whole, with_steps
 from dtss.hwsim.simulate import NodeResult, Result
 
@@ -50,13 +49,11 @@ def plain_nodes(result: Result, time_steps: int) -> dict[str, PlainNode]:
     }
     rules = DramRules.of(plain)
     dram = rules.counts(rules.timeline({name: cycles for name, (_, cycles) in counted.items()}).waited)
+    counts_of = [counts for counts, _ in counted.values()]
+    energies = node_energies(counts_of, [dram[name] for name in counted], costs)
     return {
-        name: PlainNode(
-            counts=counts,
-            cycles=counts.cycles + dram[name].stall_cycles,
-            energy_pj=node_energy(counts, dram[name], costs),
-        )
-        for name, (counts, _) in counted.items()
+        name: PlainNode(counts=counts, cycles=counts.cycles + dram[name].stall_cycles, energy_pj=energy)
+        for name, counts, energy in zip(counted, counts_of, energies, strict=True)
     }
 
 

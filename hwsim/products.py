@@ -2,7 +2,7 @@
 
 By events: for each value that is not zero, its weight row is added to the sums of every output that reads it. Sums go
 through a narrow integer that holds a proved number of weight rows and is then emptied into a wide one.
-Dense: a BLAS matrix product on floats, exact while Σ|w|·|x| stays below 2^24 (float32) or 2^53 (float64).
+Dense: every weight times its value, for values and weights of a byte whose sums fit 32 bits: `dtss.hwsim.dense`.
 Which of the two is chosen for each step by the share of values that are not zero; the integers are the same.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, assert_never
@@ -18,40 +19,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.format import AttentionProduct, Convolution, Linear, Product, Schedule
-from dtss.hwsim.kernels import add_weight_multiples, add_weight_rows, list_events, multiply_by_head
-from dtss.hwsim.values import Array, Currents, NodeRun, Stack, integer_for, largest
+from dtss.hwsim.dense import multiply_dense, multiply_dense_by_head, weight_panels
+from dtss.hwsim.kernels import (
+    add_bias,
+    add_weight_multiples,
+    add_weight_rows,
+    count_events,
+    list_events,
+    multiply_by_head,
+)
+from dtss.hwsim.registers import multiplies_bytes
+from dtss.hwsim.values import Array, Currents, NodeRun, Stack, check_bounds, integer_for, integer_for_value, largest
 
 Tensors = Mapping[str, NDArray[Any]]
+Events = tuple[NDArray[np.int32], NDArray[np.int32]]
 
-FLOAT32_EXACT = 1 << 24
-FLOAT64_EXACT = 1 << 53
 PARTIAL_LIMIT = (1 << 15) - 1  # of an int16
 EVENTS_AT_ONCE = 8  # weight rows that a kernel adds before it looks at its budget
-DENSE_FROM = 0.9  # share of values that are not zero; beyond it the dense product took less time: benchmarks/README.md
+DENSE_FROM = 0.2  # share of values that are not zero from which the dense product takes less time: benchmarks/README.md
+DENSE_FROM_WITHOUT_BYTES = 0.6  # where no instruction multiplies bytes
+WORTH_THREADS = 50_000_000  # products of a weight and a value, zeros counted: a few tenths of a millisecond
 
 
 @dataclass(frozen=True)
-class Events:
-    """Values [frames, rows, C] that are not zero, as `list_events` gives them."""
+class Streamed:
+    """Values [frames, rows, C] as products read them, and where they are not zero: counted and listed when needed.
 
-    starts: NDArray[np.int64]
-    channels: NDArray[np.int32]
-    amounts: NDArray[np.int32]
-    rows: int
+    above_one: whether a value can be more than 1.
+    """
 
-    def in_frames(self, first: int, last: int) -> int:
-        """How many there are in frames first … last − 1."""
-        return int(self.starts[last * self.rows] - self.starts[first * self.rows])
+    values: Array
+    above_one: bool
 
+    @classmethod
+    def of(cls, stack: Stack, highest: int, border: NDArray[Any] | None) -> Streamed:
+        """All frames of a stack; `border` [C] is put behind each as one more row."""
+        steps, batch, *_, channels = stack.frames.shape
+        values = stack.frames.reshape(steps * batch, math.prod(stack.frames.shape[2:-1]), channels)
+        if border is not None:
+            behind = border.astype(np.result_type(values, np.min_scalar_type(highest)))
+            values = np.concatenate([values, np.broadcast_to(behind, (steps * batch, 1, channels))], axis=1)
+        return cls(np.ascontiguousarray(values), highest > 1)
 
-def events_of(stack: Stack, highest: int, border: NDArray[Any] | None) -> Events:
-    """The events of all frames; `border` [C] is put behind each frame as one more row."""
-    steps, batch, *_, channels = stack.frames.shape
-    values = stack.frames.reshape(steps * batch, math.prod(stack.frames.shape[2:-1]), channels)
-    if border is not None:
-        values = np.concatenate([values, np.broadcast_to(border, (steps * batch, 1, channels))], axis=1)
-    starts, found, amounts = list_events(np.ascontiguousarray(values).reshape(-1, channels), highest > 1)
-    return Events(starts, found, amounts, values.shape[1])
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """See `count_events`."""
+        return count_events(self._rows)
+
+    @cached_property
+    def events(self) -> Events:
+        """See `list_events`."""
+        return list_events(self._rows, self.starts, self.above_one)
+
+    @property
+    def _rows(self) -> Array:
+        return self.values.reshape(-1, self.values.shape[2])
+
+    def share(self, first: int, last: int) -> float:
+        """Of the values in frames first … last − 1, how many are not zero."""
+        _, rows, channels = self.values.shape
+        found = int(self.starts[last * rows]) - int(self.starts[first * rows])
+        return found / ((last - first) * int(rows) * int(channels))
 
 
 @dataclass(frozen=True)
@@ -60,7 +88,7 @@ class WeightedProduct:
 
     taps [P, kernel offsets]: the pixel under each offset, −1 outside the image, or the row of `border` behind it.
     rows [offsets · C + 1, O]: weights by element of the sum, the last row 0.  partial, budget: see `add_weight_rows`.
-    highest: of the streamed value.  bound: the largest |partial sum| in any order of summation.
+    panels: see `multiply_dense`; None if only events will do.  highest: of the streamed value.
     """
 
     node: Convolution | Linear
@@ -68,9 +96,9 @@ class WeightedProduct:
     taps: NDArray[np.int32]
     border: NDArray[Any] | None
     rows: Array
+    panels: NDArray[np.int8] | None
     bias: Array
     highest: int
-    bound: int
     partial: type[np.signedinteger[Any]]
     budget: int
 
@@ -83,72 +111,79 @@ class WeightedProduct:
         rows = np.zeros((weight.shape[1] + 1, node.channels), weight.dtype)
         rows[:-1] = weight.T
         highest = highest_streamed(schedule, tensors, node)
-        bound = sum_bound(schedule, tensors, node)
-        bias = _bias(tensors, node)
         wide = integer_for(current_bound(schedule, tensors, node))
+        of_bytes = rows.dtype == np.int8 and integer_for_value(streamed.value) is np.uint8
+        panels = (
+            weight_panels(rows[None, None, :-1])[0, 0] if of_bytes and highest <= 255 and wide is np.int32 else None
+        )
         partial, budget = partial_sums(rows, highest, wide)
         taps = pixel_taps(node, streamed.shape[0], streamed.shape[1])
-        return cls(node, node.inputs[0], taps, border, rows, bias.astype(wide), highest, bound, partial, budget)
+        bias = _bias(tensors, node).astype(wide)
+        return cls(node, node.inputs[0], taps, border, rows, panels, bias, highest, partial, budget)
 
-    def run(self, inputs: tuple[Stack, ...], events: Events) -> NodeRun:
-        """The sums at every step that accumulates."""
-        (streamed,) = inputs
-        batch = streamed.frames.shape[1]
-        sums = np.empty((len(streamed), batch, len(self.taps), self.node.channels), self.bias.dtype)
-        for index in range(len(streamed)):
-            frames = index * batch, (index + 1) * batch
-            share = events.in_frames(*frames) / (batch * events.rows * streamed.frames.shape[-1])
-            if share < DENSE_FROM:
-                self._add_events(events, *frames, sums[index])
-            else:
-                sums[index] = self._multiply(streamed.frames[index])
+    def run(self, inputs: tuple[Stack, ...], streamed: Streamed, pool: Executor | None) -> NodeRun:
+        """The sums at every step that accumulates; large ones a step on each thread of the pool."""
+        steps, batch = inputs[0].frames.shape[:2]
+        sums = np.empty((steps, batch, len(self.taps), self.node.channels), self.bias.dtype)
+        frames = [slice(step * batch, (step + 1) * batch) for step in range(steps)]
+        dense = [self._is_dense(streamed, of_step) for of_step in frames]
+        events = None if all(dense) else streamed.events  # listed once, before the threads part
+
+        def add_up(step: int) -> None:
+            if self.panels is not None and dense[step]:
+                into = sums[step].reshape(-1, self.node.channels)
+                multiply_dense(streamed.values[frames[step]], self.taps, self.panels, into)
+            elif events is not None:
+                self._add_events(streamed, events, frames[step], sums[step])
+
+        small = len(self.rows) * sums.size < WORTH_THREADS
+        list(map(add_up, range(steps)) if pool is None or small else pool.map(add_up, range(steps)))
         return _product_run(self.node, inputs, sums, self.bias)
 
-    def _add_events(self, events: Events, first: int, last: int, sums: Array) -> None:
-        starts = events.starts[first * events.rows : last * events.rows + 1]
-        length = (len(self.rows) - 1) // self.taps.shape[1]
+    def _is_dense(self, streamed: Streamed, frames: slice) -> bool:
+        dense_from = DENSE_FROM if multiplies_bytes() else DENSE_FROM_WITHOUT_BYTES
+        return self.panels is not None and streamed.share(frames.start, frames.stop) >= dense_from
+
+    def _add_events(self, streamed: Streamed, events: Events, frames: slice, sums: Array) -> None:
+        _, rows, length = streamed.values.shape
+        starts = streamed.starts[frames.start * rows : frames.stop * rows + 1]
+        channels, amounts = events
         partial = np.empty(self.node.channels, self.partial)
-        cut = (self.taps, events.rows, length, self.rows, self.budget, partial, sums)
-        if self.highest <= 1:
-            add_weight_rows(starts, events.channels, *cut)
+        cut = (self.taps, rows, length, self.rows, self.budget, partial, sums)
+        if streamed.above_one:
+            add_weight_multiples(starts, channels, amounts, *cut)
         else:
-            add_weight_multiples(starts, events.channels, events.amounts, *cut)
-
-    def _multiply(self, values: Array) -> NDArray[Any]:
-        """One step at once: every window side by side, times the weights."""
-        batch, channels = len(values), values.shape[-1]
-        exact = _exact_number(self.bound)
-        pixels = values.reshape(batch, -1, channels)
-        outside = np.zeros(channels, values.dtype) if self.border is None else self.border
-        rows = np.empty((batch, pixels.shape[1] + 1, channels), exact)
-        rows[:, :-1], rows[:, -1] = pixels, outside
-        windows = rows[:, self.taps].reshape(batch * len(self.taps), -1)
-        product: NDArray[Any] = (windows @ self._dense).reshape(batch, len(self.taps), -1)
-        return product
-
-    @cached_property
-    def _dense(self) -> NDArray[Any]:
-        return self.rows[:-1].astype(_exact_number(self.bound))
+            add_weight_rows(starts, channels, *cut)
 
 
 @dataclass(frozen=True)
 class AttentionByHead:
-    """One of the products of attention: streamed · stationary for each head, where the streamed value is not zero."""
+    """One of the products of attention: streamed · stationary for each head.
+
+    of_bytes: dense, else by events.  wide: what its sums need.
+    """
 
     node: AttentionProduct
+    of_bytes: bool
     wide: type[np.signedinteger[Any]]
 
     @classmethod
     def of(cls, schedule: Schedule, tensors: Tensors, node: AttentionProduct) -> AttentionByHead:
-        """The type that its sums need."""
-        return cls(node, integer_for(current_bound(schedule, tensors, node)))
+        """The types that fit."""
+        streamed, stationary = (schedule.node(name).value for name in node.inputs)
+        wide = integer_for(current_bound(schedule, tensors, node))
+        small = largest(stationary) <= np.iinfo(np.int8).max
+        return cls(node, small and wide is np.int32 and integer_for_value(streamed) is np.uint8, wide)
 
     def run(self, inputs: tuple[Stack, ...]) -> NodeRun:
         """The sums at every step that accumulates."""
         steps, batch = inputs[0].frames.shape[:2]
         streamed, stationary = attention_operands(self.node, *(stack.frames for stack in inputs))
         sums = np.empty((*streamed.shape[:3], stationary.shape[3]), self.wide)
-        multiply_by_head(np.ascontiguousarray(streamed), np.ascontiguousarray(stationary), sums)
+        if self.of_bytes:
+            multiply_dense_by_head(np.ascontiguousarray(streamed), weight_panels(stationary), sums)
+        else:
+            multiply_by_head(np.ascontiguousarray(streamed), np.ascontiguousarray(stationary), sums)
         if self.node.stage in ("query_key_value", "score_value"):
             sums = np.ascontiguousarray(sums.swapaxes(1, 2))
         sums = sums.reshape(steps, batch, *self.node.shape)
@@ -165,10 +200,19 @@ def _product_run(node: Product, inputs: tuple[Stack, ...], sums: Array, bias: Ar
 
 
 def _made(currents: Currents) -> Stack:
+    node, sums = currents.node, currents.sums
+    _, batch, *shape = sums.frames.shape
     steps = tuple(currents)
-    if not steps:
-        return Stack((), currents.sums.frames)
-    return Stack(steps, np.stack([currents[step] for step in steps]))
+    values = np.empty((len(steps), batch, *shape), integer_for_value(node.value))
+    limits = np.empty((len(sums), 2), np.int64)
+    by_channel = len(sums), batch * node.positions, node.channels
+    added = values[: len(sums)].reshape(by_channel)
+    add_bias(sums.frames.reshape(by_channel), 1 << node.current_shift, currents.bias, added, limits)
+    for step, (low, high) in zip(sums.steps, limits.tolist(), strict=True):
+        check_bounds(f"{node.name}.value", step, low, high, node.value)
+    for index, step in enumerate(node.steps.bias_only, start=len(sums)):
+        values[index] = currents[step]
+    return Stack(steps, values)
 
 
 def attention_operands(node: AttentionProduct, streamed: Array, stationary: Array) -> tuple[Array, Array]:
@@ -267,9 +311,3 @@ def partial_sums(
     if heaviest * highest * EVENTS_AT_ONCE <= PARTIAL_LIMIT:
         return np.int16, PARTIAL_LIMIT // heaviest
     return wide, np.iinfo(np.int64).max  # the sum of everything fits
-
-
-def _exact_number(bound: int) -> type[np.number[Any]]:
-    if bound < FLOAT32_EXACT:
-        return np.float32
-    return np.float64 if bound < FLOAT64_EXACT else np.int64

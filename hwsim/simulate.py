@@ -7,7 +7,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cached_property
 
 import msgspec
@@ -28,8 +28,8 @@ from dtss.hwsim.energy import (
     Picojoules,
     access_energies,
     add_up,
-    configuration_energy_pj,
-    node_energy,
+    configuration_bits,
+    node_energies,
     total,
 )
 from dtss.hwsim.execute import Program, run_program
@@ -254,6 +254,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str | None, ...]
     steps: dict[str, StepRules]
     images_at_once: int
+    configuration_bits: int
 
     @classmethod
     def of(cls, loaded: LoadedSchedule, *, by_step: bool = False) -> Simulator:
@@ -267,6 +268,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             groups=tuple(feeds_group(schedule, node) for node in schedule.nodes),
             steps={node.name: StepRules.of(schedule, node) for node in schedule.nodes} if by_step else {},
             images_at_once=images_per_chunk(schedule),
+            configuration_bits=configuration_bits(schedule),
         )
 
     def run(
@@ -276,7 +278,10 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         progress: Progress = lambda done, whole: None,
         threads: int | None = None,
     ) -> Result:
-        """As `simulate`; a batch is split over `threads`, None: the processors that this process may use."""
+        """As `simulate`, on `threads`, None: the processors that this process may use.
+
+        Chunks of a batch are split over them; of a single chunk, the time steps of its larger products.
+        """
         schedule = self.loaded.schedule
         threads = threads or len(os.sched_getaffinity(0))
         size = min(max(1, self.images_at_once // threads), math.ceil(len(samples.pixels) / threads))
@@ -289,14 +294,14 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             with telling:
                 progress(next(done), whole)
 
-        def run_from(start: int) -> Chunk:
-            return self.run_chunk(samples.pixels[start : start + size], advance)
+        def run_from(start: int, pool: Executor | None = None) -> Chunk:
+            return self.run_chunk(samples.pixels[start : start + size], advance, pool)
 
-        if len(starts) == 1:
-            chunks = [run_from(0)]
-        else:
-            with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(threads) as pool:
+            if len(starts) > 1:
                 chunks = list(pool.map(run_from, starts))
+            else:
+                chunks = [run_from(0, pool if threads > 1 else None)]
         steps = np.concatenate([chunk.logits for chunk in chunks], axis=1) * schedule.output.scale
         nodes, when = self.account(_join(chunks), technology)
         return Result(
@@ -307,15 +312,17 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             timeline=when,
             logits_per_step=steps,
             accuracy=_accuracy(steps.mean(axis=0), samples),
-            configuration_energy_pj=configuration_energy_pj(schedule, technology),
+            configuration_energy_pj=self.configuration_bits * technology.dram.pj,
         )
 
-    def run_chunk(self, pixels: Pixels, advance: Callable[[], None] = lambda: None) -> Chunk:
+    def run_chunk(
+        self, pixels: Pixels, advance: Callable[[], None] = lambda: None, pool: Executor | None = None
+    ) -> Chunk:
         """Images that run side by side."""
         schedule = self.loaded.schedule
         activity: list[NodeActivity] = []
         logits = np.zeros((schedule.time_steps, len(pixels), len(schedule.output.classes)), np.int64)
-        for counter, run in zip(self.counters, run_program(self.program, pixels), strict=True):
+        for counter, run in zip(self.counters, run_program(self.program, pixels, pool=pool), strict=True):
             activity.append(counter.activity(run))
             if run.node.name == schedule.output.node:
                 logits = np.stack([run.value_at(t).reshape(len(pixels), -1) for t in range(schedule.time_steps)])
@@ -335,13 +342,9 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         when = self.dram.timeline(run_cycles)
         costs = access_energies(schedule, technology)
         dram = self.dram.counts(when.waited)
-        batch = len(activity[0].counts.cycles)
-        nothing = EnergyByKind(**{kind: np.zeros(batch) for kind in EnergyByKind.__struct_fields__})
-
-        def energy(node: AnyNode, counter: Counter, found: NodeActivity) -> EnergyByKind:
-            if counter.is_idle and node.name != schedule.output.node:
-                return nothing
-            return node_energy(found.counts, dram[node.name], costs)
+        counts, moved = [found.counts for found in activity], [dram[node.name] for node in schedule.nodes]
+        energies = node_energies(counts, moved, costs)
+        batch = len(counts[0].cycles)
 
         def steps(node: AnyNode, found: NodeActivity) -> StepCounts | None:
             return self.steps[node.name].counts(batch, found.streamed) if self.steps else None
@@ -353,11 +356,11 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
                 neuron=node.neuron if isinstance(node, Product) else None,
                 counts=found.counts,
                 dram=dram[node.name],
-                energy_pj=energy(node, counter, found),
+                energy_pj=energy,
                 spikes=found.spikes,
                 by_step=steps(node, found),
             )
-            for node, group, counter, found in zip(schedule.nodes, self.groups, self.counters, activity, strict=True)
+            for node, group, found, energy in zip(schedule.nodes, self.groups, activity, energies, strict=True)
         )
         return results, when
 

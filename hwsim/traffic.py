@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from dtss.compiler.schedule.buffers import memory_uses
-from dtss.compiler.schedule.cycles import Counter, Counts
+from dtss.compiler.schedule.cycles import COUNTS, Counter, Counts
 from dtss.compiler.schedule.dram import DramCounts
 from dtss.compiler.schedule.format import Schedule
 from dtss.hwsim.access import READS, AccessBits
@@ -30,7 +30,12 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
 def node_traffic(schedule: Schedule, counts: Counts, dram: DramCounts) -> dict[str, Traffic]:
     """By the memory kinds of `energy.EnergyByKind`."""
     bits = AccessBits.of(schedule)
-    moved = {memory: moved_bits(memory, counts, dram, bits) for memory in READS}
+
+    def event(name: str) -> Counter:
+        found: Counter = getattr(counts if name in COUNTS else dram, name)
+        return found
+
+    moved = {memory: moved_bits(memory, event, bits) for memory in READS}
     moved["dram"] = dram.dram_read_bits, dram.dram_write_bits
     return {memory: Traffic(read_bits=read, written_bits=written) for memory, (read, written) in moved.items()}
 

@@ -221,7 +221,7 @@ def gather_cycles(schedule: Schedule, node: Product, cut: Geometry) -> tuple[NDA
         pieces = -(-rows // array.columns)
         return positions * np.maximum(pieces, cut.planes), GATHER_LATENCY + cut.planes
     if isinstance(source, Image):
-        return positions * np.maximum(pieces, cut.planes), GATHER_LATENCY + cut.planes
+        return positions * steps * np.maximum(pieces, cut.planes), GATHER_LATENCY + cut.planes
     if isinstance(node, AttentionProduct) and node.stage == "key_value":
         return rows + positions, GATHER_LATENCY
     return positions * steps * cut.planes * pieces, GATHER_LATENCY
@@ -235,6 +235,10 @@ CYCLE_KINDS = (
 
 def elementwise_counts(schedule: Schedule, node: ElementwiseNode, batch: int) -> Counts:
     """Counts of a node that the array does not compute, for a batch; they do not depend on the data."""
+    return ConstantCounts(elementwise_totals(schedule, node)).of_batch(batch)
+
+
+def elementwise_totals(schedule: Schedule, node: ElementwiseNode) -> dict[str, int]:
+    """The counts of one image, those that are not 0."""
     events = elementwise_events(schedule, node).total()
-    cycles = sum(events.get(kind, 0) for kind in CYCLE_KINDS)
-    return ConstantCounts(events | {"cycles": cycles}).of_batch(batch)
+    return events | {"cycles": sum(events.get(kind, 0) for kind in CYCLE_KINDS)}

@@ -123,7 +123,9 @@ def gather_reads(schedule: Schedule, node: Product, cut: Geometry) -> Events:
                 return {"image_row_reads": cut.positions * len(cut.rows) * cut.blocks}
             return {"spike_word_reads": cut.positions * slices * cut.planes * cut.blocks}
         case AttentionProduct(stage="score_value"):
-            return {"current_row_reads": cut.groups * cut.positions * math.ceil(source.channels / array.columns)}
+            return {
+                "current_row_reads": cut.groups * cut.positions * sum(-(-rows // array.columns) for rows in cut.rows)
+            }
         case AttentionProduct(stage="key_value"):
             return {"spike_word_reads": cut.groups * cut.strips * sum(cut.rows)}
         case AttentionProduct():

@@ -31,9 +31,9 @@ class Case:
 
 def with_room_for_two_tiles(machine: Hardware, compiled: Compiled) -> Hardware:
     """The same machine with a weight memory of twice the largest output tile: weights go through it in blocks."""
-    schedule, tensors = compiled.schedule, compiled.tensors
+    schedule = compiled.schedule
     products = (node for node in schedule.nodes if isinstance(node, Convolution | Linear))
-    rows = max(output_tile_rows(schedule, tensors, node) for node in products)
+    rows = max(output_tile_rows(schedule, node) for node in products)
     size = -(-2 * rows * machine.array.columns * machine.widths.weight // 8)
     return msgspec.structs.replace(machine, memory=msgspec.structs.replace(machine.memory, weight_bytes=size))
 

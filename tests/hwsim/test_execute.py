@@ -13,9 +13,12 @@ from dtss.compiler.schedule.interpret import interpret
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim import products
 from dtss.hwsim.execute import Program, execute, run_program
-from dtss.hwsim.kernels import add_weight_multiples, add_weight_rows, list_events
+from dtss.hwsim.kernels import add_weight_multiples, add_weight_rows, count_events, list_events
 from dtss.hwsim.products import sum_bound
 from tests.hwsim.random_networks import Case, cases, many
+
+ALL_DENSE = {"products.DENSE_FROM": 0, "products.DENSE_FROM_WITHOUT_BYTES": 0}
+ALL_EVENTS = dict.fromkeys(ALL_DENSE, 2)
 
 
 def assert_same_integers(schedule: Schedule, tensors: dict[str, np.ndarray], pixels: np.ndarray) -> None:
@@ -53,12 +56,10 @@ def test_random_networks(case: Case) -> None:
 @pytest.mark.parametrize(
     "limits",
     [
-        {"products.DENSE_FROM": 0},
-        {"products.DENSE_FROM": 0, "products.FLOAT32_EXACT": 0},
-        {"products.DENSE_FROM": 0, "products.FLOAT32_EXACT": 0, "products.FLOAT64_EXACT": 0},
-        {"products.DENSE_FROM": 2},
-        {"products.DENSE_FROM": 2, "products.PARTIAL_LIMIT": 0},
-        {"products.DENSE_FROM": 2, "values.INT32_LIMIT": 0},
+        ALL_DENSE,
+        ALL_EVENTS,
+        ALL_EVENTS | {"products.PARTIAL_LIMIT": 0},
+        ALL_EVENTS | {"values.INT32_LIMIT": 0},
         {"values.INT32_LIMIT": 0},
     ],
 )
@@ -70,9 +71,12 @@ def test_every_way_to_multiply_gives_the_same(
     assert_same_integers(digits.schedule, dict(digits.tensors), digits.tensors["samples.images"][:8])
 
 
-@pytest.mark.parametrize("dense_from", [0, 2])
-def test_random_networks_by_events_alone_and_dense_alone(dense_from: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "DENSE_FROM", dense_from)
+@pytest.mark.parametrize("limits", [ALL_DENSE, ALL_EVENTS])
+def test_random_networks_by_events_alone_and_dense_alone(
+    limits: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, limit in limits.items():
+        monkeypatch.setattr(f"dtss.hwsim.{name}", limit)
 
     @settings(parent=many, max_examples=60)
     @given(cases())
@@ -101,7 +105,9 @@ def test_events_at_the_limits_of_narrow_sums(
     padded = np.concatenate([values, np.zeros((2, 1, channels), np.int64)], axis=1)
     expected = padded[:, taps].reshape(2, 7, -1) @ rows[:-1].astype(np.int64)
     partial, budget = products.partial_sums(rows, highest, np.int32)
-    starts, found, amounts = list_events(values.astype(np.uint8).reshape(-1, channels), highest > 1)
+    streamed = values.astype(np.uint8).reshape(-1, channels)
+    starts = count_events(streamed)
+    found, amounts = list_events(streamed, starts, highest > 1)
     sums = np.full((2, 7, outputs), 99, np.int32)
     cut = (taps, 5, channels, rows, budget, np.empty(outputs, partial), sums)
     if highest == 1:
@@ -121,8 +127,8 @@ def test_membranes_are_recorded_only_when_asked_for(digits: LoadedSchedule) -> N
             np.testing.assert_array_equal(value, right.values[step])
 
 
-def test_sums_that_float32_cannot_hold(small: LoadedSchedule) -> None:
-    """3 · 32767 · 255 is beyond 2^24 and odd, so a float32 product would be wrong."""
+def test_sums_of_wide_weights(small: LoadedSchedule) -> None:
+    """Weights of 16 bits, values of 8, and sums that fit no float32."""
     weight = np.full((2, 3), 32767, np.int16)
     tensors = dict(small.tensors) | {"hidden.weight": weight}
     wide = Value(0, 3 * 32767 * 255)
@@ -137,10 +143,9 @@ def test_sums_that_float32_cannot_hold(small: LoadedSchedule) -> None:
         ),
     )
     assert isinstance(hidden, Linear)
-    assert sum_bound(schedule, tensors, hidden) == 3 * 32767 * 255 >= products.FLOAT32_EXACT
+    assert sum_bound(schedule, tensors, hidden) == 3 * 32767 * 255
     pixels = np.full((1, 1, 2, 3), 255, np.uint8)
     assert_same_integers(schedule, tensors, pixels)
-    assert int(np.float32(3 * 32767 * 255)) != 3 * 32767 * 255
 
 
 def test_a_value_outside_its_proved_bounds_is_refused(small: LoadedSchedule) -> None:

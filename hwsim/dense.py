@@ -1,0 +1,92 @@
+"""Dense products of bytes: every weight times its value, whether that is zero or not, sums in 32 bits.
+
+Weights lie in panels: for 32 outputs, four elements of the sum side by side, then the next four. Windows of values
+pass a panel four at a time, so the inner loop keeps 4 × 32 sums in registers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dtss.compiler.schedule.kernel import kernel
+from dtss.hwsim.registers import BYTES, SUMS, add_products, load_bytes, no_sums, repeat_bytes, store_sums
+
+OUTPUTS = 2 * SUMS  # of a panel
+ELEMENTS = 4  # of the sum, side by side
+WINDOWS = 16  # laid out at once: with one panel they stay in the first caches
+
+
+@kernel
+def weight_panels(rows: NDArray[np.integer[Any]]) -> NDArray[np.int8]:
+    """Weights [M, N, K, O] of a byte as [M, N, ⌈O/32⌉, ⌈K/4⌉, 32, 4], zeros where there are none."""
+    first, second, length, outputs = rows.shape
+    quads = -(-length // ELEMENTS)
+    panels = np.zeros((first, second, -(-outputs // OUTPUTS), quads, OUTPUTS, ELEMENTS), np.int8)
+    for i in range(first):
+        for j in range(second):
+            for element in range(length):
+                for output in range(outputs):
+                    quad = panels[i, j, output // OUTPUTS, element // ELEMENTS]
+                    quad[output % OUTPUTS, element % ELEMENTS] = rows[i, j, element, output]
+    return panels
+
+
+@kernel
+def multiply_dense(values: NDArray[Any], taps: NDArray[np.int32], panels: NDArray[np.int8], sums: NDArray[Any]) -> None:
+    """sums[f·P + p] = Σ over offsets of the weights times values[f, taps[p, offset]], nothing where the tap is −1.
+
+    values [frames, rows, C] of bytes; taps [P, offsets]; panels: `weight_panels` of [offsets · C, O];
+    sums [frames · P, O] of 32 bits.
+    """
+    channels, length, outputs = values.shape[2], panels.shape[1] * ELEMENTS, sums.shape[1]
+    windows = np.zeros((WINDOWS, length), np.uint8)
+    tile = np.empty((4, OUTPUTS), np.int32)
+    for first in range(0, len(sums), WINDOWS):
+        count = min(WINDOWS, len(sums) - first)
+        for window in range(count):
+            frame, position = divmod(first + window, len(taps))
+            for offset in range(taps.shape[1]):
+                part = windows[window, offset * channels : (offset + 1) * channels]
+                if taps[position, offset] >= 0:
+                    part[:] = values[frame, taps[position, offset]]
+                else:
+                    part[:] = 0
+        for panel in range(len(panels)):
+            for window in range(0, count, 4):
+                a = b = c = d = e = f = g = h = no_sums()
+                at = window * length
+                for element in range(0, length, ELEMENTS):
+                    weights = (panel * length + element) * OUTPUTS
+                    left, right = load_bytes(panels, weights), load_bytes(panels, weights + BYTES)
+                    repeated = repeat_bytes(windows, at + element)
+                    a, b = add_products(a, repeated, left), add_products(b, repeated, right)
+                    repeated = repeat_bytes(windows, at + length + element)
+                    c, d = add_products(c, repeated, left), add_products(d, repeated, right)
+                    repeated = repeat_bytes(windows, at + 2 * length + element)
+                    e, f = add_products(e, repeated, left), add_products(f, repeated, right)
+                    repeated = repeat_bytes(windows, at + 3 * length + element)
+                    g, h = add_products(g, repeated, left), add_products(h, repeated, right)
+                store_sums(a, tile, 0)
+                store_sums(b, tile, SUMS)
+                store_sums(c, tile, 2 * SUMS)
+                store_sums(d, tile, 3 * SUMS)
+                store_sums(e, tile, 4 * SUMS)
+                store_sums(f, tile, 5 * SUMS)
+                store_sums(g, tile, 6 * SUMS)
+                store_sums(h, tile, 7 * SUMS)
+                for row in range(min(4, count - window)):
+                    for output in range(min(OUTPUTS, outputs - panel * OUTPUTS)):
+                        sums[first + window + row, panel * OUTPUTS + output] = tile[row, output]
+
+
+@kernel
+def multiply_dense_by_head(values: NDArray[Any], panels: NDArray[np.int8], sums: NDArray[Any]) -> None:
+    """sums[f, h] = values[f, h] · weights of its own: values [frames, heads, P, K], sums [frames, heads, P, O]."""
+    frames, heads, positions, _ = values.shape
+    taps = np.arange(positions).astype(np.int32).reshape(-1, 1)
+    for frame in range(frames):
+        for head in range(heads):
+            multiply_dense(values[frame, head : head + 1], taps, panels[frame, head], sums[frame, head])

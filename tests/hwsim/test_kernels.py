@@ -1,0 +1,87 @@
+"""The kernels that keep whole registers, against numpy, at the edges of what they are given."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dtss.hwsim.dense import multiply_dense, multiply_dense_by_head, weight_panels
+from dtss.hwsim.kernels import count_events, count_ones, list_events
+from tests.hwsim.random_networks import many
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@many
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 4), st.integers(1, 40), st.integers(1, 70), seeds)
+def test_dense_products(frames: int, positions: int, offsets: int, channels: int, outputs: int, seed: int) -> None:
+    """Values and weights reach what a byte holds; windows and panels are full or not."""
+    random = np.random.default_rng(seed)
+    values = random.choice(np.array([0, 1, 254, 255], np.uint8), (frames, 5, channels))
+    weights = random.choice(np.array([-128, -1, 0, 127], np.int8), (offsets * channels, outputs))
+    taps = random.integers(-1, 5, (positions, offsets)).astype(np.int32)
+    sums = np.full((frames * positions, outputs), 99, np.int32)
+    multiply_dense(values, taps, weight_panels(weights[None, None])[0, 0], sums)
+    padded = np.concatenate([values, np.zeros((frames, 1, channels), np.uint8)], axis=1).astype(np.int64)
+    np.testing.assert_array_equal(sums, padded[:, taps].reshape(len(sums), -1) @ weights.astype(np.int64))
+
+
+@many
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), seeds)
+def test_dense_products_by_head(positions: int, length: int, outputs: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    values = random.integers(0, 256, (2, 3, positions, length)).astype(np.uint8)
+    weights = random.integers(0, 128, (2, 3, outputs, length)).astype(np.uint8).swapaxes(2, 3)
+    sums = np.empty((2, 3, positions, outputs), np.int32)
+    multiply_dense_by_head(values, weight_panels(weights), sums)
+    np.testing.assert_array_equal(sums, values.astype(np.int64) @ weights)
+
+
+@many
+@given(st.sampled_from([np.uint8, np.uint16, np.int32]), st.integers(1, 5), st.integers(1, 200), seeds)
+def test_events_are_the_values_that_are_not_zero(dtype: type, rows: int, channels: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    share = random.random((rows, channels)) < 0.2
+    values: np.ndarray = (random.integers(0, 256, (rows, channels)) * share).astype(dtype)
+    starts = count_events(values)
+    found, amounts = list_events(values, starts, amounts_wanted=True)
+    row, channel = np.nonzero(values)
+    np.testing.assert_array_equal(np.diff(starts), (values != 0).sum(1))
+    np.testing.assert_array_equal(found[: len(channel)], channel)
+    np.testing.assert_array_equal(amounts, values[row, channel])
+
+
+@many
+@given(st.sampled_from([np.uint8, np.uint16]), st.integers(1, 200), st.sampled_from([1, 8, 12, 64, 100, 300]), seeds)
+def test_ones_of_every_plane(dtype: type, channels: int, lanes: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    planes = 8 * np.dtype(dtype).itemsize
+    values: np.ndarray = random.integers(0, 1 << planes, (3, channels)).astype(dtype)
+    bits = values[:, None] >> np.arange(planes, dtype=dtype)[:, None] & 1
+    ones = np.empty((3, planes, -(-channels // lanes)), np.int32)
+    count_ones(values, lanes, ones)
+    np.testing.assert_array_equal(ones, np.add.reduceat(bits.astype(np.int32), range(0, channels, lanes), axis=2))
+
+
+WITHOUT_BYTES = """
+import numpy as np
+from dtss.hwsim.dense import multiply_dense, weight_panels
+from dtss.hwsim.registers import multiplies_bytes
+
+assert not multiplies_bytes()
+random = np.random.default_rng(0)
+values = random.integers(0, 256, (1, 9, 41)).astype(np.uint8)
+weights = random.integers(-128, 128, (41, 35)).astype(np.int8)
+sums = np.empty((9, 35), np.int32)
+multiply_dense(values, np.arange(9, dtype=np.int32)[:, None], weight_panels(weights[None, None])[0, 0], sums)
+assert (sums == values[0].astype(np.int64) @ weights).all()
+"""
+
+
+def test_a_processor_that_does_not_multiply_bytes() -> None:
+    """The same products, compiled for any processor of this kind."""
+    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    subprocess.run([sys.executable, "-c", WITHOUT_BYTES], env=environment, check=True)
