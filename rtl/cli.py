@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dtss-rtl",
-        description="Write the Verilog of a compiled schedule, and hold it to the integer golden model and the cycle rules.",
+        description="Write the Verilog of a compiled schedule, and hold it to golden model and cycle rules.",
         epilog="exit codes: 0 ok, 1 a check failed, 2 wrong usage or a missing tool, "
         "3 bad input file or no place to write, 4 the schedule does not fit the hardware, 70 bug in this tool",
     )

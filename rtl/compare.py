@@ -20,7 +20,7 @@ Window = tuple[int, int]
 
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
-    """One value that differs. where: the step, the position and the channel.  window: cycles to look at, if it has any."""
+    """One value that differs. where: the step, the position and the channel.  window: the cycles to look at."""
 
     layer: str
     quantity: str

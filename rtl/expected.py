@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from dtss.compiler.schedule.format import (
     Add,
-    AnyNode,
     AttentionProduct,
     Integrator,
     Lif,

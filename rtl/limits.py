@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dtss.compiler.schedule.buffers import reads_parameters, value_memory
+from dtss.compiler.schedule.dram import transfers
 from dtss.compiler.schedule.errors import UnsupportedError
 from dtss.compiler.schedule.format import AttentionProduct, Image, Lif, Product, Schedule
 from dtss.compiler.schedule.geometry import geometry
@@ -98,6 +99,12 @@ def pixels_of_one_word(network: Network) -> Iterator[Limit]:
         yield f"{image.name}: channels", f"found {image.channels}, a word has {network.rows} lanes", COMPILE_WIDER
 
 
+def something_to_compute(network: Network) -> Iterator[Limit]:
+    """A network whose logits need no weight needs no machine."""
+    if not transfers(network.schedule):
+        yield "network", "no step of any layer is needed", "compile one that computes something"
+
+
 def logits_are_stored_currents(network: Network) -> Iterator[Limit]:
     """They leave from current memory, 32 bits each."""
     head = network.schedule.node(network.schedule.output.node)
@@ -176,6 +183,7 @@ RULES: tuple[Rule, ...] = (
     loads_within_a_tile,
     outside_interface,
     pixels_of_one_word,
+    something_to_compute,
     logits_are_stored_currents,
     numbers_fit,
     stationary_operands_are_weights,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ BYTE = 8
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the ports said of one image. ended: all logits came, TLAST with the last.  program_row: the last one reached."""
+    """What the ports said of one image. ended: all logits came, TLAST with the last.  program_row: the last reached."""
 
     ended: bool
     first_cycle: int
@@ -37,7 +36,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Records:
-    """Rows in the order in which they were seen: the program row, the cycle, and each quantity's elements [n, lanes]."""
+    """In the order in which they were seen: the program row, the cycle, and each quantity's elements [n, lanes]."""
 
     row: NDArray[np.int64]
     cycle: NDArray[np.int64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dtss.compiler.schedule.buffers import block_tiles, is_walked, reads_parameters
+from dtss.compiler.schedule.buffers import is_walked, reads_parameters
 from dtss.compiler.schedule.format import (
     Add,
     AnyNode,
@@ -79,7 +79,8 @@ def _row_bits(engine: Engine, row: ProgramRow) -> Bits:
 
 
 def _packed(widths: Mapping[str, int], values: Fields) -> Bits:
-    return pack_fields(widths, {name: np.array([values[name]], np.int64) for name in widths})[0]
+    rows: Bits = pack_fields(widths, {name: np.array([values[name]], np.int64) for name in widths})
+    return np.concatenate(rows)
 
 
 class Programmer:
@@ -156,6 +157,7 @@ class Programmer:
             "outer": cut.time_order == "outer",
             "together": cut.together,
             "slot_steps": step_vector(cut.slot_steps),
+            "stored_steps": step_vector(self.schedule.node(node.inputs[0]).steps.available),
             "strips": cut.strips,
             "positions_full": cut.positions_per_strip,
             "positions_last": int(cut.strip_positions[-1]),
@@ -172,8 +174,8 @@ class Programmer:
     def _no_gather(self) -> Fields:
         steps = self.schedule.time_steps
         names = (
-            "mode", "outer", "together", "slot_steps", "strips", "positions_full", "positions_last", "chunks", "tiles",
-            "slices", "pieces", "offsets", "planes", "lanes_full", "lanes_last", "piece_lanes", "first_lane",
+            "mode", "outer", "together", "slot_steps", "stored_steps", "strips", "positions_full", "positions_last",
+            "chunks", "tiles", "slices", "pieces", "offsets", "planes", "lanes_full", "lanes_last", "piece_lanes", "first_lane",
             "strip_lanes", "bounded", "output_width", "input_width", "input_height", "stride", "padding",
             "kernel_width", "first_address", "position_step", "row_step", "slice_step", "offset_step",
             "offset_row_step", "plane_step", "chunk_words", "chunk_groups", "pad_row",
@@ -211,19 +213,24 @@ class Programmer:
                 return words
             case AttentionProduct(stage="score_value"):
                 return words | self._score_rows(source, cut, group)
+            case AttentionProduct():
+                return words | self._head(node, source, cut, group)
+
+    def _head(self, node: AttentionProduct, source: AnyNode, cut: Geometry, group: int) -> Fields:
+        """One head's channels of Q, or of K, turned."""
         channel = group * (source.channels // node.heads)
-        head: Fields = {
+        fields: Fields = {
             "first_lane": channel % self.rows_of_array,
             "first_address": channel // self.rows_of_array,
         }
         if node.stage != "key_value":
-            return words | head
-        turned: Fields = {
+            return fields
+        unit = source.value.planes * -(-source.channels // self.rows_of_array)
+        return fields | {
             "mode": TURNED,
             "strip_lanes": cut.positions_per_strip,
             "slice_step": self.rows_of_array * unit,
         }
-        return words | head | turned
 
     def _convolved(self, node: Convolution, source: AnyNode, unit: int, slices: int) -> Fields:
         assert node.tiling is not None
@@ -291,6 +298,7 @@ class Programmer:
             "mode": WORDS,
             "outer": cut.time_order == "outer",
             "slot_steps": step_vector(cut.slot_steps),
+            "stored_steps": step_vector(source.steps.available),
             "output_tiles": len(cut.columns),
             "columns_last": cut.columns[-1],
             "tiles": len(cut.rows),

@@ -26,8 +26,8 @@ BYTE = 8
 class Shell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """positions: pixels of an image.  step_bases: first row of current memory that holds a step's logits.
 
-    table_rows: transfers.  burst_bytes: blocks begin at multiples of it.  weights_resident: the table runs once, not for
-    every image.
+    table_rows: transfers.  burst_bytes: blocks begin at multiples of it.  weights_resident: the table runs once, else
+    for every image.
     """
 
     data_bits: int

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -209,7 +210,7 @@ def _layer_reports(
 ) -> list[LayerReport]:
     """One for each node that has rows in the program."""
     names = [node.name for node in image.loaded.schedule.nodes]
-    windows = _row_windows(seen)
+    windows = _row_windows(seen, len(rows))
     by_row = np.diff(seen.counters, axis=0, prepend=0)
     waits = _waits(names, rows, counts)
     reports = []
@@ -259,11 +260,10 @@ def _compare(engine: Engine, image: Image, row: ProgramRow, number: int, seen: W
     return compare_row(expected_row(schedule, image.run, engine, row), found, window)
 
 
-def _row_windows(seen: Watched) -> list[Window]:
-    """First and last cycle of each row of the program; a row that was not reached has the last cycle that was."""
+def _row_windows(seen: Watched, rows: int) -> list[Window]:
+    """First and last cycle of each row of the program; one that was not reached has the last cycle that was."""
     ends = [seen.answer.first_cycle, *seen.row_ends.tolist()]
-    last = ends[-1]
-    return [*zip(ends[:-1], ends[1:], strict=True), *[(last, last)]]
+    return list(pairwise([*ends, *[ends[-1]] * (rows + 1 - len(ends))]))
 
 
 def _image_report(image: Image, counts: NodeCounts, seen: Watched) -> ImageReport:

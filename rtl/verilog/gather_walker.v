@@ -18,6 +18,7 @@
 //   read           out  1                     a row is read: `address`
 //   address        out  ADDRESS_BITS          of the memory that `mode` names
 //   outside        out  1                     a piece outside the value: nothing is read
+//   absent         out  1                     the value is 0 at this step and not stored: what is read counts as 0
 //   piece          out  1                     a piece, read or outside: goes to lanes `place` and up
 //   first_piece    out  1                     the word's (or the position's) first
 //   last_piece     out  1                     this cycle is the word's (or the position's) last
@@ -48,6 +49,7 @@ module gather_walker #(
     input  wire                               outer,
     input  wire                               together,
     input  wire [TIME_STEPS-1:0]              slot_steps,
+    input  wire [TIME_STEPS-1:0]              stored_steps,
     input  wire [POSITION_BITS-1:0]           strips,
     input  wire [POSITION_BITS-1:0]           positions_full,
     input  wire [POSITION_BITS-1:0]           positions_last,
@@ -81,6 +83,7 @@ module gather_walker #(
     output wire                               read,
     output wire [ADDRESS_BITS-1:0]            address,
     output wire                               outside,
+    output wire                               absent,
     output wire                               piece,
     output wire                               first_piece,
     output wire                               last_piece,
@@ -93,6 +96,8 @@ module gather_walker #(
     output wire                               strip_end
 );
     localparam [ROW_BITS:0] ALL_ROWS = ROWS[ROW_BITS:0];
+    localparam CYCLE_BITS = ((PLANE_BITS > ROW_BITS) ? PLANE_BITS : ROW_BITS) + 1;
+    localparam [CYCLE_BITS-1:0] NO_CYCLE = {CYCLE_BITS{1'b0}};
     localparam MARGIN = 2;  // bits of a signed coordinate beyond SIZE_BITS
     localparam COORDINATE_BITS = SIZE_BITS + MARGIN;
 
@@ -118,7 +123,7 @@ module gather_walker #(
     reg [POSITION_BITS-1:0] positions_left;
     reg [TIME_STEPS-1:0]    steps_left;
     reg [PLANE_BITS-1:0]    planes_left;
-    reg [ROW_BITS:0]        cycle;        // of the word, of the position, or of the whole chunk of turned words
+    reg [CYCLE_BITS-1:0]    cycle;        // of the word, of the position, or of the whole chunk of turned words
     wire [TIME_STEPS-1:0]   step = steps_left & -steps_left;
     wire                    last_position = turned || positions_left == 1;
     wire                    last_step = turned || steps_left == step;
@@ -127,17 +132,19 @@ module gather_walker #(
     // The pieces of this tile: fewer for the last one, if kernel offsets are left over.
     reg  [COUNT_BITS-1:0] offsets_left;
     wire [COUNT_BITS-1:0] pieces_now = offsets_left < pieces ? offsets_left : pieces;
-    wire [ROW_BITS:0]     piece_cycles = pieces_now[ROW_BITS:0];
-    wire [ROW_BITS:0]     plane_cycles = {{(ROW_BITS+1-PLANE_BITS){1'b0}}, planes};
+    wire [CYCLE_BITS-1:0] piece_cycles = {{(CYCLE_BITS-ROW_BITS){1'b0}}, pieces_now[ROW_BITS-1:0]};
+    wire [CYCLE_BITS-1:0] plane_cycles = {{(CYCLE_BITS-PLANE_BITS){1'b0}}, planes};
+    wire [CYCLE_BITS-1:0] token_cycles = {{(CYCLE_BITS-ROW_BITS){1'b0}}, tile_lanes};
     wire [POSITION_BITS-1:0] positions = last_strip ? positions_last : positions_full;
-    wire [ROW_BITS:0]     turned_cycles = {1'b0, tile_lanes} + {1'b0, positions[ROW_BITS-1:0]};
-    wire [ROW_BITS:0]     cycles = turned ? turned_cycles
+    wire [CYCLE_BITS-1:0] turned_cycles = token_cycles + {{(CYCLE_BITS-ROW_BITS){1'b0}}, positions[ROW_BITS-1:0]};
+    wire [CYCLE_BITS-1:0] cycles = turned ? turned_cycles
         : by_element && plane_cycles > piece_cycles ? plane_cycles : piece_cycles;
     wire                  last_cycle = cycle + 1 == cycles;
 
-    assign first_piece = cycle == {(ROW_BITS+1){1'b0}};
+    assign absent = (step & stored_steps) == {TIME_STEPS{1'b0}};
+    assign first_piece = cycle == NO_CYCLE;
     assign last_piece = issue && last_cycle;
-    assign piece = issue && (cycle < (turned ? {1'b0, tile_lanes} : piece_cycles));
+    assign piece = issue && (cycle < (turned ? token_cycles : piece_cycles));
     assign chunk_end = issue && last_cycle && last_plane && last_step && last_position;
     assign strip_end = chunk_end && last_tile && (outer || last_chunk_step);
     wire round_end = strip_end && last_strip;
@@ -187,7 +194,7 @@ module gather_walker #(
     wire [ROW_BITS:0]   turn_forward = piece_place < strip_lane ? turned_back + ALL_ROWS : turned_back;
     assign place = piece_place;
     assign turn = turn_forward[ROW_BITS-1:0];
-    wire [ROW_BITS:0]   past_rows = cycle - {1'b0, tile_lanes};
+    wire [CYCLE_BITS-1:0] past_rows = cycle - token_cycles;
     assign column = past_rows[ROW_BITS-1:0];
 
     // ---- address
@@ -232,9 +239,9 @@ module gather_walker #(
             steps_left <= together ? slot_steps : next_chunk_step;
             planes_left <= planes;
             plane_address <= {ADDRESS_BITS{1'b0}};
-            cycle <= {(ROW_BITS+1){1'b0}};
+            cycle <= NO_CYCLE;
         end else if (issue) begin
-            cycle <= last_cycle ? {(ROW_BITS+1){1'b0}} : cycle + 1;
+            cycle <= last_cycle ? NO_CYCLE : cycle + 1;
             if (last_cycle) begin
                 planes_left <= last_plane ? planes : planes_left - 1;
                 plane_address <= last_plane ? {ADDRESS_BITS{1'b0}} : plane_address + plane_step;

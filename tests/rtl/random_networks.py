@@ -35,7 +35,8 @@ def machines(draw: st.DrawFn) -> Hardware:
         weight_rows_per_cycle=draw(st.integers(1, min(3, rows))),
     )
     bits = draw(st.sampled_from([8, 32, 64]))
-    dram = Dram(bits_per_cycle=bits, burst_bits=draw(st.sampled_from([1, 2])) * bits, latency_cycles=draw(st.integers(1, 30)))
+    burst_bits = draw(st.sampled_from([1, 2])) * bits
+    dram = Dram(bits_per_cycle=bits, burst_bits=burst_bits, latency_cycles=draw(st.integers(1, 30)))
     widths = Widths(weight=8, accumulator=28, membrane=draw(st.sampled_from([28, 32])))
     return Hardware("random", "", 100.0, array, widths, SMALL, dram)
 
