@@ -12,6 +12,7 @@ from dtss.compiler.schedule.format import (
     AnyNode,
     AttentionProduct,
     Convolution,
+    Integrator,
     Lif,
     MaxPool,
     Product,
@@ -308,7 +309,7 @@ def engine_for(schedule: Schedule, program_rows: int) -> Engine:
     """The machine that runs `schedule`."""
     array, widths = schedule.hardware.array, schedule.hardware.widths
     load_rows = min(array.weight_rows_per_cycle, array.rows)  # a tile has no more
-    multiplier_bits = [_multiplier_bits(neuron) for neuron in schedule.lif_nodes]
+    multiplier_bits = [_multiplier_bits(node) for node in schedule.nodes if isinstance(node, Lif | Integrator)]
     cuts = {node.name: geometry(schedule, node) for node in schedule.products}
     image = schedule.nodes[0]
     row_bits = array.rows.bit_length()
@@ -371,7 +372,7 @@ def _turns(node: AnyNode) -> bool:
     return isinstance(node, AttentionProduct) and node.stage == "key_value"
 
 
-def _multiplier_bits(neuron: Lif) -> int:
+def _multiplier_bits(neuron: Lif | Integrator) -> int:
     """Bits of a fixed-point leak's multiplier; 0 for a shift leak."""
     if not isinstance(neuron.leak, FixedLeak):
         return 0

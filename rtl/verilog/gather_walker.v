@@ -8,27 +8,59 @@
 // A chunk begins when `may_begin`; a chunk once begun goes on to its end, and the next one may follow without a bubble.
 //
 // Ports:
-//   clock          in   1                     rising edge
-//   reset          in   1                     synchronous
-//   start          in   1                     a run begins: the walk goes to its first chunk
-//   may_begin      in   1                     the strip buffer has room for another chunk
-//   the fields     in                         see gather_fields
-//   issue          out  1                     this cycle belongs to a chunk
-//   begins         out  1                     it is a chunk's first
-//   read           out  1                     a row is read: `address`
-//   address        out  ADDRESS_BITS          of the memory that `mode` names
-//   outside        out  1                     a piece outside the value: nothing is read
-//   absent         out  1                     the value is 0 at this step and not stored: what is read counts as 0
-//   piece          out  1                     a piece, read or outside: goes to lanes `place` and up
-//   first_piece    out  1                     the word's (or the position's) first
-//   last_piece     out  1                     this cycle is the word's (or the position's) last
-//   place          out  ROW_BITS              first lane of the piece
-//   lanes          out  ROW_BITS              lanes of the piece
-//   tile_lanes     out  ROW_BITS              lanes of the tile
-//   turn           out  ROW_BITS              turned words: from a source lane to lane 0; else from it to `place`
-//   column         out  ROW_BITS              turned words: the word that is written, counted from the strip's first
-//   chunk_end      out  1                     the chunk's last cycle
-//   strip_end      out  1                     the same, and the chunk is the last of its strip
+//   clock           in   1                         rising edge
+//   reset           in   1                         synchronous
+//   start           in   1                         a run begins: the walk goes to its first chunk
+//   may_begin       in   1                         the strip buffer has room for another chunk
+//   mode            in   2                         as in gather_fields, and so are the next
+//   outer           in   1
+//   together        in   1
+//   slot_steps      in   TIME_STEPS
+//   stored_steps    in   TIME_STEPS
+//   strips          in   POSITION_BITS
+//   positions_full  in   POSITION_BITS
+//   positions_last  in   POSITION_BITS
+//   tiles           in   COUNT_BITS
+//   slices          in   COUNT_BITS
+//   pieces          in   COUNT_BITS
+//   offsets         in   COUNT_BITS
+//   planes          in   PLANE_BITS
+//   lanes_full      in   ROW_BITS
+//   lanes_last      in   ROW_BITS
+//   piece_lanes     in   ROW_BITS
+//   first_lane      in   ROW_BITS
+//   strip_lanes     in   ROW_BITS
+//   bounded         in   1
+//   output_width    in   SIZE_BITS
+//   input_width     in   SIZE_BITS
+//   input_height    in   SIZE_BITS
+//   stride          in   SIZE_BITS
+//   padding         in   SIZE_BITS
+//   kernel_width    in   SIZE_BITS
+//   first_address   in   ADDRESS_BITS
+//   position_step   in   ADDRESS_BITS
+//   row_step        in   ADDRESS_BITS
+//   slice_step      in   ADDRESS_BITS
+//   offset_step     in   ADDRESS_BITS
+//   offset_row_step in   ADDRESS_BITS
+//   plane_step      in   ADDRESS_BITS
+//   step_bases      in   TIME_STEPS*ADDRESS_BITS
+//   issue           out  1                         this cycle belongs to a chunk
+//   begins          out  1                         it is a chunk's first
+//   read            out  1                         a row is read: `address`
+//   address         out  ADDRESS_BITS              of the memory that `mode` names
+//   outside         out  1                         a piece outside the value: nothing is read
+//   absent          out  1                         the value is 0 at this step and not stored: what is read counts as 0
+//   piece           out  1                         a piece, read or outside: goes to lanes `place` and up
+//   first_piece     out  1                         the word's (or the position's) first
+//   last_piece      out  1                         this cycle is the word's (or the position's) last
+//   place           out  ROW_BITS                  first lane of the piece
+//   lanes           out  ROW_BITS                  lanes of the piece
+//   tile_lanes      out  ROW_BITS                  lanes of the tile
+//   turn            out  ROW_BITS                  turned words: from a source lane to lane 0; else from it to `place`
+//   column          out  ROW_BITS                  turned words: the word that is written, counted from the strip's first
+//   chunk_end       out  1                         the chunk's last cycle
+//   strip_end       out  1                         the same, and the chunk is the last of its strip
 //
 // Latency: combinational from the registers that walk.
 module gather_walker #(
