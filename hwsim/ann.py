@@ -3,8 +3,8 @@
 It is a schedule of one step whose words are never skipped, so tiles, strips, weight loads, walks, DRAM blocks and
 stalls follow the rules of the spiking network (`dtss.compiler.schedule`), with
 
-    word        R values of b bits beside each other; one a cycle, every lane multiplies at once; the strip buffer has room
-                for as many words as ours has bits
+    word        R values of b bits beside each other; one a cycle, every lane multiplies at once; the strip buffer has
+                room for as many words as the spiking network's, at the same energy a bit
     strip       one accumulator slot a position, so as many positions as the array has slots
     weights     b_w bits, in weight memory and in DRAM; resident if all of them fit
     MAC         (1 − γ) · (multiply(b, b_w) + add(accumulator)),   γ: share of values that are 0, whose lanes are gated

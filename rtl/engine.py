@@ -161,6 +161,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return {
             "outer": 1,
             "together": 1,
+            "gathered": 1,
             "strips": self.position_bits,
             "positions_full": self.position_bits,
             "positions_last": self.position_bits,

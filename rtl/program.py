@@ -144,7 +144,7 @@ class Programmer:
 
     def _run(self, node: Product, cut: Geometry, block: int, group: int) -> tuple[tuple[str, Fields], ...]:
         return (
-            ("gather", self._gather(node, cut, group)),
+            ("gather", self._no_gather() if block and cut.keeps_words else self._gather(node, cut, group)),
             ("sequence", self._sequence(node, cut, block, group)),
             ("layer", self._layer(node, cut)),
         )
@@ -345,6 +345,7 @@ class Programmer:
             **self._no_source(),
             "outer": cut.time_order == "outer",
             "together": cut.together,
+            "gathered": block > 0 and cut.keeps_words,
             "strips": cut.strips,
             "positions_full": cut.positions_per_strip,
             "positions_last": int(cut.strip_positions[-1]),
@@ -444,6 +445,7 @@ class Programmer:
         sequence: Fields = {
             "outer": outer,
             "together": not outer,
+            "gathered": 0,
             "strips": 1,
             "positions_full": node.positions,
             "positions_last": node.positions,

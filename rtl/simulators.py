@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, Literal, get_args
 
 import msgspec
@@ -22,7 +23,6 @@ from dtss.compiler.schedule.errors import EXIT_USAGE, UserError
 Simulator = Literal["verilator", "icarus"]
 SIMULATORS: tuple[Simulator, ...] = get_args(Simulator)
 BENCH_TIMEOUT_SECONDS = 3600
-REQUEST = Path("request.json")  # in the folder where a bench runs
 
 
 class MissingToolError(UserError):
@@ -101,11 +101,11 @@ def _require(tool: str, hint: str) -> None:
         raise MissingToolError(tool, "is not on PATH", hint)
 
 
-def lint(sources: Sequence[Path], toplevel: str, parameters: Mapping[str, int] | None = None) -> list[str]:
+def lint(sources: Sequence[Path], toplevel: str, parameters: Mapping[str, int] = MappingProxyType({})) -> list[str]:
     """What `verilator --lint-only -Wall` has to say; nothing, if all is well."""
     environment = os.environ | verilator_environment()
-    values = [f"-G{name}={value}" for name, value in (parameters or {}).items()]
-    command = ["verilator", "--lint-only", "-Wall", "--quiet", "--top-module", toplevel, *values, *map(str, sources)]
+    numbers = [f"-G{name}={value}" for name, value in parameters.items()]
+    command = ["verilator", "--lint-only", "-Wall", "--quiet", "--top-module", toplevel, *numbers, *map(str, sources)]
     done = _run(command, environment)
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith("%")]  # what else there is, perl says
@@ -135,10 +135,10 @@ def run_bench(request: BenchRequest) -> BenchRun:
     environment = os.environ | environment_for(request.simulator)
     folder = Path(request.run_folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / REQUEST).write_bytes(msgspec.json.encode(request))
+    (folder / "request.json").write_bytes(msgspec.json.encode(request))
     log = folder / "log.txt"
     started = time.monotonic()
-    command = [sys.executable, "-m", "dtss.rtl.benches.launch", str(folder / REQUEST)]
+    command = [sys.executable, "-m", "dtss.rtl.benches.launch", str(folder / "request.json")]
     with log.open("wb") as output:
         passed = _succeeds(command, environment, output)
     return BenchRun(passed, time.monotonic() - started, log)

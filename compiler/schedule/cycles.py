@@ -5,9 +5,10 @@ A pass streams spike words over a still weight tile. The skipper sees the non-ze
 
     stream = Σ_groups max(1, non-zero words of the group)
 
-The next weight tile loads meanwhile into the other bank, ⌈rows / weight_rows_per_cycle⌉ cycles, and the words of the next
-strip are gathered chunk by chunk, a row that is read a cycle, each into the place of the chunk of this strip that has
-been streamed for the last time. With time 0 where a run's first pass is fetched,
+The next weight tile loads meanwhile into the other bank, ⌈rows / weight_rows_per_cycle⌉ cycles, and the words of the
+next strip are gathered chunk by chunk, a row that is read a cycle, each into the place of the chunk of this strip that
+has been streamed for the last time. Where a product has one strip, its words stay for all blocks. With time 0 where a
+run's first pass is fetched,
 
     start[i+1] = max(end[i], start[i] + load[i+1], ready[i+1]),   end[i] = start[i] + busy[i]
     start[0]   = max(1 + load[0], ready[0])
@@ -186,7 +187,9 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
         output_tiles, channels = len(self.cut.columns), sum(self.cut.columns)
         streamed, added, issued, lanes = totals
         runs = np.zeros((len(stream), len(self.tiles), self.cut.groups, 3), np.int64)
-        run_cycles(stream, self.rounds, self.tiles, self.load, self.walk, self.gather, self.latency, runs)
+        run_cycles(
+            stream, self.rounds, self.tiles, self.load, self.walk, self.gather, self.latency, self.cut.keeps_words, runs
+        )
         time, load_stalls, word_stalls = np.moveaxis(runs.sum(axis=2), -1, 0)
         blocks = time + self.beside
         constant = self.constant.constant
@@ -208,8 +211,8 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
 def gather_cycles(schedule: Schedule, node: Product, cut: Geometry) -> tuple[NDArray[np.int64], int]:
     """Cycles in which the gatherer walks each chunk [strips, reduction tiles], and what passes until it is ready.
 
-    A word takes a cycle for each kernel offset in it. Pixels and stored counts give all planes of a position at once, in
-    as many cycles as rows lie side by side or planes leave. K of Kᵀ·V is turned: its tokens come, then its words go.
+    A word takes a cycle for each kernel offset in it. Pixels and stored counts give all planes of a position at once,
+    in as many cycles as rows lie side by side or planes leave. K of Kᵀ·V is turned: its tokens come, then its words go.
     """
     array, source = schedule.hardware.array, schedule.node(node.inputs[0])
     rows, positions = np.array(cut.rows, np.int64), cut.strip_positions[:, None]

@@ -1,8 +1,8 @@
 """When data crosses from DRAM, and how long the machine waits for it: part of THE cycle rules.
 
 The image is a stream of its own, a pixel a cycle. Blocks of weights and parameters that do not stay on chip come one
-after the other, in the order of use. With a[k] the cycle in which transfer k has arrived and u[k] the end of the last use
-of what it brought,
+after the other, in the order of use. With a[k] the cycle in which transfer k has arrived and u[k] the end of the last
+use of what it brought,
 
     c[k] = latency + Σ over rows max(1, beats of a row) + 1
     a[k] = max(a[k−1], u[j]) + c[k]      j: the last block whose rows transfer k overwrites
@@ -10,8 +10,8 @@ of what it brought,
     stall of a block = max(0, a of its transfer − (end of what ran before + 1))
 
 A beat is bits_per_cycle. In DRAM a memory row takes whole beats, or a share of one that is a power of two; a row is
-written a cycle. Blocks lie one after the other around their memories, so transfer k overwrites the blocks whose rows lie
-one memory size or more before its own end. Nothing is kept from the image before, but resident blocks.
+written a cycle. Blocks lie one after the other around their memories, so transfer k overwrites the blocks whose rows
+lie one memory size or more before its own end. Nothing is kept from the image before, but resident blocks.
 """
 
 from __future__ import annotations
@@ -127,8 +127,9 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 class DramRules(msgspec.Struct, frozen=True, kw_only=True):
     """What no image changes of a schedule's transfers, computed once.
 
-    pixels: of the image.  image_cycles: until it is there.  moves: the blocks that cross for every image.  overwrites: for each, the last
-    one that it overwrites, −1 if none.  read_bits, write_bits, row_writes: of each node.
+    pixels: of the image.  image_cycles: until it is there.  moves: the blocks that cross for every image.  cycles: of
+    each.  overwrites: for each, the last one that it overwrites, −1 if none.  read_bits, write_bits, row_writes
+    (weights, parameters): of each node.
     """
 
     nodes: tuple[str, ...]

@@ -95,8 +95,8 @@ def _product_at(schedule: Schedule, node: Product, cut: Geometry, step: int) -> 
         words = cut.groups * cut.positions * cut.planes * len(cut.rows)
         events |= {
             "words_offered": words * len(cut.columns),
-            "strip_word_writes": words * cut.blocks,
-            "zero_checks": words * cut.blocks * schedule.hardware.array.rows,
+            "strip_word_writes": words * cut.gathers,
+            "zero_checks": words * cut.gathers * schedule.hardware.array.rows,
         }
         for part in (gather_reads(schedule, node, cut), fill_events(schedule, node, cut)):
             for name, count in part.items():
@@ -116,16 +116,15 @@ def gather_reads(schedule: Schedule, node: Product, cut: Geometry) -> Events:
         case Convolution():
             taps = window_taps(node.shape, source.shape, node.kernel, node.stride, node.padding)
             if isinstance(source, Image):
-                return {"image_row_reads": taps * cut.blocks}
-            return {"spike_word_reads": taps * slices * cut.planes * cut.blocks}
+                return {"image_row_reads": taps * cut.gathers}
+            return {"spike_word_reads": taps * slices * cut.planes * cut.gathers}
         case Linear():
             if isinstance(source, Image):
-                return {"image_row_reads": cut.positions * len(cut.rows) * cut.blocks}
-            return {"spike_word_reads": cut.positions * slices * cut.planes * cut.blocks}
+                return {"image_row_reads": cut.positions * len(cut.rows) * cut.gathers}
+            return {"spike_word_reads": cut.positions * slices * cut.planes * cut.gathers}
         case AttentionProduct(stage="score_value"):
-            return {
-                "current_row_reads": cut.groups * cut.positions * sum(-(-rows // array.columns) for rows in cut.rows)
-            }
+            pieces = sum(-(-rows // array.columns) for rows in cut.rows)
+            return {"current_row_reads": cut.groups * cut.positions * pieces}
         case AttentionProduct(stage="key_value"):
             return {"spike_word_reads": cut.groups * cut.strips * sum(cut.rows)}
         case AttentionProduct():

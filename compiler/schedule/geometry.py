@@ -74,6 +74,16 @@ class Geometry:
         return self.time_order == "inner" and not self.weights_change
 
     @property
+    def keeps_words(self) -> bool:
+        """The words of the only strip stay in the strip buffer for all blocks."""
+        return self.strips == 1 and self.together
+
+    @property
+    def gathers(self) -> int:
+        """How often the words are gathered: for each block, unless they stay."""
+        return 1 if self.keeps_words else self.blocks
+
+    @property
     def chunks(self) -> int:
         """Passes of an output tile and strip (of a step, if time runs outermost): each streams a chunk of words."""
         separate = self.time_order == "inner" and self.weights_change

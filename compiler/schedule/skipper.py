@@ -83,12 +83,21 @@ def _close_group(nonzero: Sums, stream: Sums, issued: Sums) -> None:
 
 @kernel
 def run_cycles(
-    stream: Sums, rounds: Sums, tiles: Sums, load: Sums, walk: Sums, gather: Sums, latency: int, cycles: Sums
+    stream: Sums,
+    rounds: Sums,
+    tiles: Sums,
+    load: Sums,
+    walk: Sums,
+    gather: Sums,
+    latency: int,
+    keeps_words: bool,
+    cycles: Sums,
 ) -> None:
     """Time of every run: cycles [B, blocks, groups, 3] gets (all, load stalls, word stalls).
 
-    stream: as in `pass_sums`.  rounds [rounds, 2]: first and end of the pass steps of each.  tiles [blocks]: output tiles.
-    load [reduction tiles].  walk [strips]: after the last tile of the last step.  gather [strips, reduction tiles].
+    stream: as in `pass_sums`.  rounds [rounds, 2]: first and end of the pass steps of each.  tiles [blocks]: output
+    tiles.  load [reduction tiles].  walk [strips]: after the last tile of the last step.
+    gather [strips, reduction tiles].  keeps_words: from the first block on.
 
     Time 0 is the cycle in which the run's first pass is fetched; weights load from 1 on, words are gathered from 0 on.
     """
@@ -108,7 +117,7 @@ def run_cycles(
                                     earliest = start + load[tile] if not first else 1 + load[tile]
                                     ready = 0
                                     slot = (step - begin_step) * reductions + tile
-                                    if output_tile == 0:
+                                    if output_tile == 0 and not (keeps_words and block > 0):
                                         gathered = max(gathered, released[slot]) + gather[strip, tile]
                                         ready = gathered + latency
                                     loaded = max(end, earliest)

@@ -44,8 +44,8 @@ def shared_sentence() -> str:
 class StepsJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What belongs to each of the T steps of one node; sums over the images, which over the steps are its counts.
 
-    walk_cycles: without the drain.  fill_cycles, elementwise_cycles: without the last results'.  array_busy: words issued / cycles of the node.  lanes_busy: accumulates / (cycles
-    of the node · R · C).
+    walk_cycles: without the drain.  fill_cycles, elementwise_cycles: without the last results'.  array_busy: words
+    issued / cycles of the node.  lanes_busy: accumulates / (cycles of the node · R · C).
     """
 
     words_offered: tuple[int, ...]

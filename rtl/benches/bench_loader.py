@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import cocotb
+import msgspec
 import numpy as np
 from cocotb.triggers import RisingEdge
 
@@ -91,10 +92,9 @@ class LoaderBench:
             for part in (form.pack(weights, padding), self.loader.parameter_format.pack(parameters, padding)):
                 memory[low : low + len(part)] = part
                 low += len(part)
-            rows = bits_of(weights, self.loader.weight_bits).reshape(len(weights), form.elements * self.loader.weight_bits)
-            for index, row in enumerate(rows):
+            for index, row in enumerate(bits_of(weights, self.loader.weight_bits)):
                 address = (transfer.first_weight_row + index) % self.loader.weight_memory_rows
-                expected.append(("weight", address, integer_of_row(row)))
+                expected.append(("weight", address, integer_of_row(row.reshape(-1))))
             for index, row in enumerate(parameters.astype(np.uint8)):
                 address = (transfer.first_parameter_row + index) % self.loader.parameter_memory_rows
                 expected.append(("parameter", address, integer_of_row(row)))
@@ -132,10 +132,7 @@ class LoaderBench:
             placed[index] = low
             low += loader.transfer_bytes(shapes[index])
         assert low * 8 <= self.beats * loader.data_bits
-        return [
-            TransferRow(**{name: getattr(shape, name) for name in shape.__struct_fields__} | {"byte_address": placed[index]})
-            for index, shape in enumerate(shapes)
-        ]
+        return [msgspec.structs.replace(shape, byte_address=placed[index]) for index, shape in enumerate(shapes)]
 
     def _first_row(self, rows: int) -> int:
         """Often near the end of the memory."""
@@ -183,8 +180,8 @@ async def rows_arrive_in_order_and_in_the_cycles_of_the_rule(dut: Any) -> None:
     loader = bench.loader
     widths = {f"width {bits}" for bits in (loader.weight_bits, *loader.narrow_bits)}
     covered = Coverage(
-        *widths, "weights wrap", "parameters wrap", "weights only", "parameters only", "a beat filled in part", "waited",
-        "did not wait", "full table", "one transfer", "latency 1",
+        *widths, "weights wrap", "parameters wrap", "weights only", "parameters only", "a beat filled in part",
+        "waited", "did not wait", "full table", "one transfer", "latency 1",
     )  # fmt: skip
     for number in range(TABLES):
         count = (1, bench.table_rows)[number] if number < 2 else int(random.integers(1, bench.table_rows + 1))

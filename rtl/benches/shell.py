@@ -1,4 +1,4 @@
-"""What the benches of the accelerator's shell share: the harness's inputs, random pauses, the rules of streams, coverage.
+"""What the benches of the accelerator's shell share: the harness's inputs, random pauses, stream rules, coverage.
 
 Outputs are read at the rising edge, before it takes effect; what is written there takes effect after it. Cycles are
 numbered by those edges.
@@ -114,13 +114,15 @@ class Coverage:
 
 
 class StreamWatch:
-    """Every beat taken of a stream as (cycle, TDATA, TLAST), and its rules: TVALID waits for TREADY, the beat with it."""
+    """Every beat taken of a stream as (cycle, TDATA, TLAST), and its rule: a beat that is offered stays until taken."""
 
     def __init__(self, dut: Any, prefix: str) -> None:
         self.beats: list[tuple[int, int, int]] = []
         self.waited = 0  # cycles in which a beat was not taken
         self._dut, self._prefix = dut, prefix
-        self._data, self._valid, self._ready = (getattr(dut, f"{prefix}_t{name}") for name in ("data", "valid", "ready"))
+        self._data, self._valid, self._ready = (
+            getattr(dut, f"{prefix}_t{name}") for name in ("data", "valid", "ready")
+        )
         self._last = getattr(dut, f"{prefix}_tlast", None)
         cocotb.start_soon(self._run())
 

@@ -11,6 +11,7 @@
 //   load                  in   1                         a beat of the next pass's weights is read
 //   outer                 in   1                         this and the next: see sequence_fields
 //   together              in   1
+//   gathered              in   1
 //   strips                in   POSITION_BITS
 //   positions_full        in   POSITION_BITS
 //   positions_last        in   POSITION_BITS
@@ -39,7 +40,7 @@
 //   last                  out  1                         the run ends with this pass
 //   streams               out  1                         words stream over a weight tile; else there is only the walk
 //   walks                 out  1                         the strip is walked after this pass
-//   first_use             out  1                         the first pass that streams its chunk
+//   first_use             out  1                         the first pass that streams its chunk: it waits for it
 //   last_use              out  1                         the last one
 //   rows                  out  ROW_BITS                  weight rows of the tile
 //   columns               out  COLUMN_BITS               channels of the tile
@@ -82,6 +83,7 @@ module pass_sequencer #(
     input  wire                              load,
     input  wire                              outer,
     input  wire                              together,
+    input  wire                              gathered,
     input  wire [POSITION_BITS-1:0]          strips,
     input  wire [POSITION_BITS-1:0]          positions_full,
     input  wire [POSITION_BITS-1:0]          positions_last,
@@ -156,7 +158,7 @@ module pass_sequencer #(
     assign last = round_end && last_round;
     assign last_use = streams && last_output_tile;
     reg first_output_tile;
-    assign first_use = streams && first_output_tile;
+    assign first_use = streams && first_output_tile && !gathered;
 
     always @(posedge clock)
         if (start) begin

@@ -4,6 +4,7 @@
 //   row                   in   SEQUENCE_BITS             the configuration, constant while the run lasts
 //   outer                 out  1                         time runs outermost: a round of all strips for each walked step
 //   together              out  1                         time innermost: a pass serves all slot steps
+//   gathered              out  1                         the words of the only strip are there, from the block before
 //   strips                out  POSITION_BITS             strips of a round
 //   positions_full        out  POSITION_BITS             positions of a strip
 //   positions_last        out  POSITION_BITS             of the last one
@@ -52,6 +53,7 @@ module sequence_fields #(
     input  wire [SEQUENCE_BITS-1:0]           row,
     output wire                               outer,
     output wire                               together,
+    output wire                               gathered,
     output wire [POSITION_BITS-1:0]           strips,
     output wire [POSITION_BITS-1:0]           positions_full,
     output wire [POSITION_BITS-1:0]           positions_last,
@@ -82,8 +84,8 @@ module sequence_fields #(
     output wire [TIME_STEPS*ADDRESS_BITS-1:0] source_step_bases
 );
     assign {
-        outer, together, strips, positions_full, positions_last, words_full, words_last, output_tiles, columns_last,
-        tiles, slices, rows_full, rows_last, weight_base, parameter_base, chunk_words, chunk_groups,
+        outer, together, gathered, strips, positions_full, positions_last, words_full, words_last, output_tiles,
+        columns_last, tiles, slices, rows_full, rows_last, weight_base, parameter_base, chunk_words, chunk_groups,
         membrane_tile_step, result_currents, result_states, result_base, result_lane, result_position_step,
         result_strip_step, result_step_bases, source_steps, source_base, source_position_step, source_strip_step,
         source_step_bases

@@ -1,4 +1,4 @@
-// strip_engine: runs the passes and walks of one run: of a product's weight block, or of one head of an attention product.
+// strip_engine: the passes and walks of one run: of a product's weight block, or of a head of an attention product.
 //
 //   pass_sequencer ─► pass_controller ─► weight or stationary memory ─► ac_array banks
 //   flag memory ─► zero_skipper ─► word memory ─► ac_array ─► accumulator_file ─► lif_unit ─► results
@@ -15,7 +15,7 @@
 //   layer                     in   LAYER_BITS                            its configuration, see layer_fields
 //   passes                    in   SEQUENCE_BITS                         its passes, see sequence_fields
 //   busy                      out  1                                     it goes on
-//   ends                      out  1                                     its last cycle but one: results are written in the last
+//   ends                      out  1                                     its last cycle; the last results are stored in the next
 //   words_ready               in   1                                     a chunk waits in the strip buffer
 //   words_taken               out  1                                     a pass takes it
 //   words_released            out  1                                     a chunk has been streamed for the last time
@@ -84,7 +84,7 @@ module strip_engine #(
     parameter VALUE_BITS = (ACCUMULATOR_BITS > MEMBRANE_BITS) ? ACCUMULATOR_BITS : MEMBRANE_BITS,
     parameter LAYER_BITS = 7 + SHIFT_BITS + LEAK_MULTIPLIER_BITS + SHIFT_BITS + 6*TIME_STEPS
         + 3*SLOT_BITS + 2*PLANE_BITS + GROUP*(PLANE_BITS + SLOT_BITS),
-    parameter SEQUENCE_BITS = 4 + 3*POSITION_BITS + 2*WORD_COUNT_BITS + 3*COUNT_BITS + COLUMN_BITS + 3*ROW_BITS
+    parameter SEQUENCE_BITS = 5 + 3*POSITION_BITS + 2*WORD_COUNT_BITS + 3*COUNT_BITS + COLUMN_BITS + 3*ROW_BITS
         + WEIGHT_ADDRESS_BITS + PARAMETER_ADDRESS_BITS + WORD_ADDRESS_BITS + FLAG_ADDRESS_BITS + MEMBRANE_ADDRESS_BITS
         + 6*ADDRESS_BITS + TIME_STEPS + 2*TIME_STEPS*ADDRESS_BITS,
     parameter LANE_BITS = (GROUP > 1) ? $clog2(GROUP) : 1,
@@ -177,7 +177,7 @@ module strip_engine #(
     );
 
     // ---- the run's passes: the sequencer gives the next one, a register holds what the running one still needs
-    wire outer, together, stores_currents, stores_states;
+    wire outer, together, gathered, stores_currents, stores_states;
     wire [POSITION_BITS-1:0] strips, positions_full, positions_last;
     wire [WORD_COUNT_BITS-1:0] words_full, words_last;
     wire [COUNT_BITS-1:0] output_tiles, tiles, slices;
@@ -199,7 +199,8 @@ module strip_engine #(
         .WORD_ADDRESS_BITS(WORD_ADDRESS_BITS), .FLAG_ADDRESS_BITS(FLAG_ADDRESS_BITS),
         .MEMBRANE_ADDRESS_BITS(MEMBRANE_ADDRESS_BITS), .ADDRESS_BITS(ADDRESS_BITS)
     ) run (
-        .row(passes), .outer(outer), .together(together), .strips(strips), .positions_full(positions_full),
+        .row(passes), .outer(outer), .together(together), .gathered(gathered), .strips(strips),
+        .positions_full(positions_full),
         .positions_last(positions_last), .words_full(words_full), .words_last(words_last), .output_tiles(output_tiles),
         .columns_last(columns_last), .tiles(tiles), .slices(slices), .rows_full(rows_full), .rows_last(rows_last),
         .weight_base(weight_base), .parameter_base(parameter_base), .chunk_words(chunk_words),
@@ -234,6 +235,7 @@ module strip_engine #(
         .MEMBRANE_ADDRESS_BITS(MEMBRANE_ADDRESS_BITS), .ADDRESS_BITS(ADDRESS_BITS)
     ) sequencer (
         .clock(clock), .start(start && idle), .advance(advance), .load(loading), .outer(outer), .together(together),
+        .gathered(gathered),
         .strips(strips), .positions_full(positions_full), .positions_last(positions_last), .words_full(words_full),
         .words_last(words_last), .output_tiles(output_tiles), .columns_last(columns_last), .tiles(tiles),
         .slices(slices), .rows_full(rows_full), .rows_last(rows_last), .weight_base(weight_base),

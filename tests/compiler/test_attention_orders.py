@@ -102,7 +102,7 @@ def test_explanation_names_both_orders_with_their_costs(digits: Source) -> None:
     text = explain(schedule)
     for outer in attentions(schedule):
         taken, other = paths(schedule, outer)
-        assert (taken.outer.stage, other.outer.stage) == ("score_value", "query_key_value")
+        assert (taken.outer.stage, other.outer.stage) == ("query_key_value", "score_value")
         assert (
             f"chosen: {taken.name}, both products: expected {taken.cycles:,} cycles, energy {taken.energy:,.0f}" in text
         )

@@ -16,7 +16,7 @@ from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph
 from dtss.compiler.schedule.cycles import CYCLE_KINDS, load_cycles, product_counts
 from dtss.compiler.schedule.events import DRAIN
-from dtss.compiler.schedule.format import Product, TimeOrder
+from dtss.compiler.schedule.format import AttentionProduct, Product, TimeOrder
 from dtss.compiler.schedule.geometry import Geometry, geometry, pass_table
 from dtss.compiler.schedule.hardware import Hardware
 from dtss.compiler.schedule.interpret import Execution, inputs_at, interpret
@@ -73,7 +73,7 @@ def run_of(
     found = np.zeros((1, 1, 1, 3), np.int64)
     run_cycles(
         np.array(stream)[None, None, None], np.array([[0, 1]]), np.array([tiles]), np.array(load), np.array(walk),
-        np.array(gather), latency, found,
+        np.array(gather), latency, False, found,
     )  # fmt: skip
     cycles: list[int] = found[0, 0, 0].tolist()
     return cycles

@@ -1,7 +1,7 @@
 """The machine, one cycle at a time and one word at a time: slow and obvious, to hold the formulas against.
 
-It shares no code with `dtss.compiler.schedule.cycles`, `events` or `geometry`; it reads the schedule's own fields and the
-interpreter's values. Loading and gathering run beside streaming and walking; everything else happens in turn.
+It shares no code with `dtss.compiler.schedule.cycles`, `events` or `geometry`; it reads the schedule's own fields and
+the interpreter's values. Loading and gathering run beside streaming and walking; everything else happens in turn.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -89,12 +89,19 @@ class SlowMachine:
         self.sums: dict[tuple[int, int, int, int], int] = {}
         if not self.walked_steps(node):
             return
-        for tiles in self.blocks(node):
+        for block, tiles in enumerate(self.blocks(node)):
             for group in range(node.heads if isinstance(node, AttentionProduct) else 1):
                 passes = list(self.passes(node, tiles, group))
+                if block > 0 and self.words_are_still_there(node):
+                    passes = [replace(current, first_use=False) for current in passes]
                 if isinstance(node, AttentionProduct) and node.steps.active:
                     self.fill(node)
                 self.run_passes(node, passes)
+
+    def words_are_still_there(self, node: Product) -> bool:
+        """One strip, streamed by every block."""
+        assert node.tiling is not None
+        return len(self.strips(node)) == 1 and node.tiling.time_order == "inner"
 
     def run_passes(self, node: Product, passes: list[Pass]) -> None:
         """Fetched and begun by the controller, then one pass after the other."""
