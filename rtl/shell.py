@@ -18,7 +18,7 @@ from dtss.rtl.loading import Loader, TransferRow
 from dtss.rtl.memory_contents import parameter_bits, parameter_rows, weight_rows
 from dtss.rtl.memory_image import Bits
 from dtss.rtl.places import Places, step_vector
-from dtss.rtl.program import ProgramRow
+from dtss.rtl.program import END, ProgramRow
 
 BYTE = 8
 
@@ -114,7 +114,7 @@ def transfer_rows(schedule: Schedule, loader: Loader, shell: Shell, rows: Sequen
 def _rows_until(schedule: Schedule, move: Transfer, rows: Sequence[ProgramRow]) -> int:
     """Rows of the program up to the last one that uses what `move` brings."""
     node = [each.name for each in schedule.nodes].index(move.node)
-    return sum((row.node, row.block) <= (node, move.block) for row in rows)
+    return sum((row.node, row.block) <= (node, move.block) for row in rows if row.operation != END)
 
 
 def outside_memory(
