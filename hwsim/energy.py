@@ -31,11 +31,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dtss.compiler.schedule.accesses import READS, WRITES, AccessBits
 from dtss.compiler.schedule.cycles import COUNTS, Counts
 from dtss.compiler.schedule.dram import DramCounts, block_bits_of
 from dtss.compiler.schedule.format import Schedule
 from dtss.compiler.schedule.hardware import Hardware
-from dtss.hwsim.access import READS, WRITES, AccessBits
 from dtss.hwsim.technology import Technology
 
 BITS_PER_TABLE_ACCESS = 64

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
+from dtss.compiler.schedule.accesses import READS, AccessBits
 from dtss.compiler.schedule.buffers import memory_uses
 from dtss.compiler.schedule.cycles import COUNTS, Counter, Counts
 from dtss.compiler.schedule.dram import DramCounts
 from dtss.compiler.schedule.format import Schedule
-from dtss.hwsim.access import READS, AccessBits
 from dtss.hwsim.energy import moved_bits
 from dtss.hwsim.simulate import Result
 

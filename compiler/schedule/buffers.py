@@ -38,7 +38,6 @@ from dtss.compiler.schedule.format import (
     Schedule,
 )
 from dtss.compiler.schedule.geometry import geometry, group_count, output_columns, reduction_rows, walk_steps
-from dtss.compiler.schedule.hardware import Hardware
 
 PARAMETERS = 4  # of a channel: bias, threshold, reset, initial state
 BLOCK_MEMORIES: tuple[MemoryName, ...] = ("weight", "parameter")  # what crosses from DRAM in blocks
@@ -216,11 +215,6 @@ def stationary_rows(schedule: Schedule, node: Product) -> int:
     cut = geometry(schedule, node)
     beats = reduction_beats(schedule, node) * len(cut.columns) * len(cut.slot_steps)
     return beats * schedule.hardware.array.weight_rows_per_cycle
-
-
-def parameter_bits(hardware: Hardware) -> int:
-    """Bits of a channel's parameters: bias, threshold, reset and initial state."""
-    return PARAMETERS * max(hardware.widths.accumulator, hardware.widths.membrane)
 
 
 def value_memory(node: AnyNode) -> MemoryName | None:

@@ -89,7 +89,7 @@ def test_real_digits_cost_less_in_the_order_that_is_taken(digits: Source, machin
         for run in execute(compiled.schedule, compiled.tensors, digits.images[:24]):
             if isinstance(run.node, AttentionProduct):
                 counts = counter_of(compiled.schedule, compiled.tensors, run.node).activity(run).counts
-                energy = product_energy(compiled.schedule, run.node, counts)
+                energy = product_energy(compiled.schedule, counts)
                 whole = run.node.name.removesuffix(".key_value").removesuffix(".query_key")
                 sums[whole] += [float(counts.cycles.mean()), float(energy.mean())]
         costs[taken] = {name: float(cycles * energy) for name, (cycles, energy) in sums.items()}

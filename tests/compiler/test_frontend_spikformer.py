@@ -660,8 +660,8 @@ def test_wrong_architecture(
             ["--image-size", "64"],
             4,
             ("memory.stationary_bytes: the network needs 32768 bytes at once, and edge-16x16 has 8192; use a hardware "
-             "file with memory.stationary_bytes = 32768 and memory.spike_bytes = 65536 and memory.current_bytes = 786432 "
-             "and memory.image_bytes = 12288 or more"),
+             "file with memory.stationary_bytes = 32768 and memory.spike_bytes = 65536 and "
+             "memory.current_bytes = 786432 and memory.image_bytes = 12288 or more"),
         ),
     ],
 )  # fmt: skip

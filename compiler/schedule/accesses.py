@@ -1,4 +1,4 @@
-"""Which memory each event touches, and how many bits it moves: what `energy` charges and `traffic` adds up."""
+"""Which memory each event touches, and how many bits it moves: for the cost model, the energies and the traffic."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READS: dict[str, tuple[tuple[str, str], ...]] = {
     "membrane_memory": (("membrane_row_reads", "membrane_row"),),
     "current_memory": (("current_row_reads", "current_row"),),
 }
-"""Memory kind of `energy.EnergyByKind` → (a field of `Counts`, bits of one such access in `AccessBits`)."""
+"""Memory → (a field of `cycles.Counts`, bits of one such access in `AccessBits`)."""
 
 WRITES: dict[str, tuple[tuple[str, str], ...]] = {
     "weight_memory": (("weight_row_writes", "weight_row"),),
@@ -31,7 +31,7 @@ WRITES: dict[str, tuple[tuple[str, str], ...]] = {
     "membrane_memory": (("membrane_row_writes", "membrane_row"),),
     "current_memory": (("current_row_writes", "current_row"),),
 }
-"""The same for writes; what arrives from outside is in `DramCounts`."""
+"""The same for writes; what arrives from outside is in `dram.DramCounts`."""
 
 
 class AccessBits(msgspec.Struct, frozen=True, kw_only=True):
