@@ -331,7 +331,7 @@ def engine_for(schedule: Schedule, program_rows: int) -> Engine:
         schedule.node(node.inputs[0]).value.planes for node in schedule.products
         if isinstance(node, AttentionProduct) and node.stage == "score_value"
     ]  # fmt: skip
-    turned = [cuts[node.name].positions_per_strip for node in schedule.products if _turns(node)]
+    turned = [int(cuts[node.name].strip_positions[0]) for node in schedule.products if _turns(node)]
     counted = [
         node.value.planes for node in schedule.nodes if not node.value.is_current and not isinstance(node, Product)
     ]

@@ -228,7 +228,7 @@ class Programmer:
         unit = source.value.planes * -(-source.channels // self.rows_of_array)
         return fields | {
             "mode": TURNED,
-            "strip_lanes": cut.positions_per_strip,
+            "strip_lanes": int(cut.strip_positions[0]),
             "slice_step": self.rows_of_array * unit,
         }
 

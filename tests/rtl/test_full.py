@@ -12,7 +12,7 @@ from dtss.rtl.cli import main
 pytestmark = [pytest.mark.rtl, pytest.mark.slow, pytest.mark.full]
 
 
-@pytest.mark.parametrize("name", ["spikformer-4-384"])
+@pytest.mark.parametrize("name", ["spikformer-1-384", "spikformer-4-384"])
 def test_a_whole_network_equals_interpreter_and_simulator(name: str, tmp_path: Path) -> None:
     """The head's weights are a bit narrower, so that its sums fit the chip's accumulators."""
     checkpoints.save(untrained(CONFIGS[name]), tmp_path / "network.pt")
