@@ -140,7 +140,8 @@ def compare_with_the_slow_engine(case: Case, seed: int) -> None:
         blocks = number_of_blocks(schedule, name)
         some = random.integers(0, random.choice([2, 200]), (1, blocks))
         fetched: np.ndarray = 2 * np.array([[(name, block) in crossing for block in range(blocks)]])
-        return some + fetched
+        cycles: np.ndarray = some + fetched
+        return cycles
 
     cycles = {node.name: run_cycles(node.name) for node in schedule.nodes}
     cycles[schedule.nodes[0].name] = np.zeros((1, 1), np.int64)
