@@ -174,7 +174,8 @@ def moved_bits(
 
     def added(accesses: tuple[tuple[str, str], ...]) -> NDArray[Any]:
         moved = [event(name) * getattr(bits, width) for name, width in accesses]
-        return moved[0] if len(moved) == 1 else moved[0] + moved[1]
+        both: NDArray[Any] = moved[0] if len(moved) == 1 else moved[0] + moved[1]
+        return both
 
     return added(READS[memory]), added(WRITES[memory])
 
