@@ -138,9 +138,9 @@ def compare_with_the_slow_engine(case: Case, seed: int) -> None:
     def run_cycles(name: str) -> np.ndarray:
         """A block that crosses runs two cycles at least: the controller fetches it, and it does something."""
         blocks = number_of_blocks(schedule, name)
-        counts: np.ndarray = random.integers(0, random.choice([2, 200]), (1, blocks))
-        counts += 2 * np.array([(name, block) in crossing for block in range(blocks)])
-        return counts
+        cycles: np.ndarray = random.integers(0, random.choice([2, 200]), (1, blocks))
+        cycles += 2 * np.array([(name, block) in crossing for block in range(blocks)])
+        return cycles
 
     cycles = {node.name: run_cycles(node.name) for node in schedule.nodes}
     cycles[schedule.nodes[0].name] = np.zeros((1, 1), np.int64)
