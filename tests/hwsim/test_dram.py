@@ -138,9 +138,8 @@ def compare_with_the_slow_engine(case: Case, seed: int) -> None:
     def run_cycles(name: str) -> np.ndarray:
         """A block that crosses runs two cycles at least: the controller fetches it, and it does something."""
         blocks = number_of_blocks(schedule, name)
-        some = random.integers(0, random.choice([2, 200]), (1, blocks))
-        fetched: np.ndarray = 2 * np.array([[(name, block) in crossing for block in range(blocks)]])
-        cycles: np.ndarray = some + fetched
+        cycles: np.ndarray = random.integers(0, random.choice([2, 200]), (1, blocks))
+        cycles += 2 * np.array([(name, block) in crossing for block in range(blocks)])
         return cycles
 
     cycles = {node.name: run_cycles(node.name) for node in schedule.nodes}
