@@ -14,7 +14,7 @@ REQUIREMENTS := pyproject.toml setup.py constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow formal lint check-types format clean system-packages
+.PHONY: help demo test test-slow verify-full formal lint check-types format clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ demo: $(RUN_STAMP) ## compile the shipped digits checkpoint and simulate it at 4
 
 test: system-packages lint ## install what testing needs, then lint and run the tests (DATA=DIR for those that need a data set)
 	$(BIN)/pytest $(PYTEST_FLAGS) $(if $(DATA),--data "$(DATA)")
+
+verify-full: system-packages $(TEST_STAMP) ## run Spikformer-4-384, untrained, whole through its generated Verilog
+	$(BIN)/pytest -m full -s tests/rtl/test_full.py
 
 test-slow: system-packages $(TEST_STAMP) ## run the tests that take minutes
 	$(BIN)/pytest $(PYTEST_FLAGS) -m slow $(if $(DATA),--data "$(DATA)")

@@ -18,13 +18,13 @@ softmax, layer normalisation, a multiplier for scaling, is not counted, so an AN
 
 from __future__ import annotations
 
-import math
 from typing import assert_never
 
 import msgspec
 import numpy as np
 
 from dtss.compiler.schedule.buffers import (
+    BLOCK_MEMORIES,
     PARAMETERS,
     block_buffers,
     capacity_rows,
@@ -33,7 +33,8 @@ from dtss.compiler.schedule.buffers import (
     weights_fit,
 )
 from dtss.compiler.schedule.cycles import Counts, elementwise_counts, no_counts
-from dtss.compiler.schedule.dram import DramCounts, DramRules, packed_bits
+from dtss.compiler.schedule.dram import DramCounts, DramRules
+from dtss.compiler.schedule.events import ELEMENTWISE_CONTROL_CYCLES
 from dtss.compiler.schedule.format import (
     Add,
     AnyNode,
@@ -58,6 +59,7 @@ from dtss.hwsim.technology import Technology, require_ann_entries
 ONE_STEP = Steps(active=(0,), why=("",))
 ONE_WORD = Value(0, 1)  # one plane: a word of values counts as one word
 ADDITIONS_OF_AN_ACTIVATION = 2
+LAST_RESULT_CYCLES = 2  # of the elementwise unit, as in `elementwise_events`: a word's one plane, and one
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,12 +106,6 @@ def multiply_accumulate_pj(schedule: Schedule, technology: Technology, form: For
     return technology.multiply.at(value_bits, weight_bits) + _addition_pj(schedule, technology, form)
 
 
-def _not_needed(ann: Schedule, dram: DramCounts) -> float:
-    """Bits of the rows of parameters that an ANN leaves out: it has a bias, and no threshold, reset and state."""
-    row = packed_bits(ann.hardware.dram, row_bits(ann, "parameter"))
-    return float(dram.parameter_row_writes[0]) * row * (1 - 1 / PARAMETERS)
-
-
 def _addition_pj(schedule: Schedule, technology: Technology, form: Form) -> float:
     if form.floating:
         assert technology.float_accumulate is not None
@@ -146,7 +142,7 @@ def ann_schedule(schedule: Schedule, form: Form) -> Schedule:
     nodes = tuple(_node(schedule, node, form) for node in schedule.nodes)
     hardware = msgspec.structs.replace(schedule.hardware, widths=widths)
     ann = msgspec.structs.replace(schedule, hardware=hardware, nodes=nodes, time_steps=1)
-    whole = _in_one_block(ann)
+    whole = _with_biases_alone(_in_one_block(ann))
     resident = weights_fit(whole, block_buffers(whole))
     ann = msgspec.structs.replace(ann, memory=msgspec.structs.replace(ann.memory, weights_resident=resident))
     blocks = tuple(_in_blocks(ann, node, resident) for node in ann.nodes)
@@ -155,21 +151,35 @@ def ann_schedule(schedule: Schedule, form: Form) -> Schedule:
     return msgspec.structs.replace(ann, nodes=cut)
 
 
+def _with_biases_alone(ann: Schedule) -> Schedule:
+    """As DRAM and parameter memory see an ANN: a channel's parameters are its bias, as wide as a sum."""
+    width = -(-ann.hardware.widths.accumulator // PARAMETERS)
+    widths = msgspec.structs.replace(ann.hardware.widths, accumulator=width, membrane=width)
+    return msgspec.structs.replace(ann, hardware=msgspec.structs.replace(ann.hardware, widths=widths))
+
+
 def _as_dram_sees_it(schedule: Schedule, ann: Schedule) -> Schedule:
     """With the pixels' own width, and room for the largest block: one that is larger streams through."""
     image = msgspec.structs.replace(ann.nodes[0], value=schedule.nodes[0].value)
-    row_bytes = ann.hardware.array.columns * ann.hardware.widths.weight / 8
-    largest = max((buffer.rows for buffer in block_buffers(ann) if buffer.memory == "weight"), default=0)
+    seen = _with_biases_alone(msgspec.structs.replace(ann, nodes=(image, *ann.nodes[1:])))
+    memory = seen.hardware.memory
+    needed = dict.fromkeys(BLOCK_MEMORIES, 0)
+    for buffer in block_buffers(seen):
+        size = -(-buffer.rows * row_bits(seen, buffer.memory) // 8)
+        needed[buffer.memory] = max(needed[buffer.memory], size)
     memory = msgspec.structs.replace(
-        ann.hardware.memory, weight_bytes=max(ann.hardware.memory.weight_bytes, math.ceil(largest * row_bytes))
+        memory,
+        weight_bytes=max(memory.weight_bytes, needed["weight"]),
+        parameter_bytes=max(memory.parameter_bytes, needed["parameter"]),
     )
-    hardware = msgspec.structs.replace(ann.hardware, memory=memory)
-    return msgspec.structs.replace(ann, nodes=(image, *ann.nodes[1:]), hardware=hardware)
+    return msgspec.structs.replace(seen, hardware=msgspec.structs.replace(seen.hardware, memory=memory))
 
 
 def _node(schedule: Schedule, node: AnyNode, form: Form) -> AnyNode:
     value = node.value if node.name == schedule.output.node else ONE_WORD
     again: AnyNode = msgspec.structs.replace(node, steps=ONE_STEP, value=value)
+    if isinstance(again, Lif):
+        again = msgspec.structs.replace(again, state_steps=())  # an activation has no parameters of its own
     if isinstance(again, Product):
         again = msgspec.structs.replace(again, neuron=None)
     if isinstance(again, Convolution | Linear):
@@ -218,12 +228,21 @@ def _counts(ann: Schedule, node: AnyNode) -> tuple[Counts, np.ndarray[tuple[int,
 
 
 def _activation_counts(ann: Schedule, node: Lif) -> Counts:
-    """Nothing where a product's walk does it, else a word a cycle through the elementwise unit."""
+    """Nothing where a product's walk does it, else a word a cycle through the elementwise unit, as an add's."""
     counts = no_counts(1)
     if not isinstance(ann.node(node.inputs[0]), Product):
         words = np.array([node.positions * -(-node.channels // ann.hardware.array.rows)])
-        counts |= {"cycles": words, "elementwise_cycles": words, "spike_word_reads": words, "spike_word_writes": words}
+        busy, control = words + LAST_RESULT_CYCLES, np.array([ELEMENTWISE_CONTROL_CYCLES])
+        counts |= {"cycles": busy + control, "elementwise_cycles": busy, "control_cycles": control}
+        counts |= {"spike_word_reads": words, "spike_word_writes": words}
     return Counts(**counts)
+
+
+def _values_written(schedule: Schedule, node: AnyNode) -> int:
+    """Values between layers: each is looked at once, as it is written, for its lanes to be gated."""
+    activated = {product.name for product in schedule.products if product.neuron is not None}
+    passes_on = isinstance(node, Image) or node.name in activated or node.name == schedule.output.node
+    return 0 if passes_on else node.positions * node.channels
 
 
 def _costs(ann: Schedule, technology: Technology, form: Form) -> _Costs:
@@ -266,7 +285,7 @@ def _energy(
     stationary_rows = float(counts.stationary_row_reads[0] + counts.stationary_row_writes[0])
     pixels = float(counts.image_row_reads[0] + dram.image_row_writes[0])
     neurons = node.positions * node.channels if isinstance(node, Lif) else 0
-    checked = (neurons + float(counts.zero_checks[0])) * form.value_bits
+    checked = _values_written(schedule, node) * form.value_bits
     mac = multiply_accumulate_pj(schedule, technology, form, pixel_bits if first else form.value_bits)
     weight_rows_moved = float(counts.weight_row_reads[0] + dram.weight_row_writes[0])
     bias_bits = array.columns * widths.accumulator
@@ -293,6 +312,6 @@ def _energy(
         ),
         membrane_memory=0.0,
         current_memory=(rows * current_bits * costs.current_bit) if is_output else 0.0,
-        dram=(float(dram.dram_read_bits[0] + dram.dram_write_bits[0]) - _not_needed(ann, dram)) * costs.dram_bit,
+        dram=float(dram.dram_read_bits[0] + dram.dram_write_bits[0]) * costs.dram_bit,
         leakage=float(counts.cycles[0] + dram.stall_cycles[0]) * costs.leakage_cycle,
     )

@@ -303,7 +303,7 @@ def _anns(
     products = sum(multiplications(schedule, part.node) for part in parts if isinstance(part.node, Product))
     slope = _slope(access_energies(schedule, result.technology))
     fixed = this - _accumulate_pj(result, parts)
-    checks = float(result.sum_of("zero_checks").mean()) / max(1, products)
+    checks = sum(float(part.counts.zero_checks.mean()) for part in parts) / max(1, products)
     rows = []
     for key, form in kinds.items():
         other = next(variant for variant in variants if variant.key == key).total.total_pj

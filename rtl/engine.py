@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from dtss.compiler.schedule.buffers import capacity_rows, stationary_rows
+from dtss.compiler.schedule.buffers import capacity_rows
+from dtss.compiler.schedule.cycles import COUNTS
 from dtss.compiler.schedule.dram import transfers
 from dtss.compiler.schedule.errors import UnsupportedError
 from dtss.compiler.schedule.format import (
     AnyNode,
     AttentionProduct,
     Convolution,
+    Integrator,
     Lif,
     MaxPool,
     Product,
@@ -23,6 +25,7 @@ from dtss.compiler.schedule.numerics import FixedLeak
 SHIFT_BITS = 6
 PLANE_BITS = 5
 COUNTER_BITS = 48
+COUNTERS = (*COUNTS, "stall_cycles")  # numbered as in performance_counters.v
 NEURON_PARAMETERS = ("bias", "threshold", "reset_to", "initial")  # of a channel, lowest bits first
 
 
@@ -101,6 +104,18 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def membrane_address_bits(self) -> int:
         return bits_to_count(self.membrane_rows)
+
+    @property
+    def current_address_bits(self) -> int:
+        return bits_to_count(self.current_rows)
+
+    @property
+    def image_address_bits(self) -> int:
+        return bits_to_count(self.image_rows)
+
+    @property
+    def program_address_bits(self) -> int:
+        return bits_to_count(self.program_rows)
 
     @property
     def address_bits(self) -> int:
@@ -189,6 +204,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "outer": 1,
             "together": 1,
             "slot_steps": self.time_steps,
+            "stored_steps": self.time_steps,
             **dict.fromkeys(("strips", "positions_full", "positions_last"), self.position_bits),
             **dict.fromkeys(("chunks", "tiles", "slices", "pieces", "offsets"), self.count_bits),
             "planes": self.plane_bits,
@@ -210,6 +226,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "mode": 2,
             "outer": 1,
             "slot_steps": self.time_steps,
+            "stored_steps": self.time_steps,
             "output_tiles": self.count_bits,
             "columns_last": self.row_bits,
             "tiles": self.count_bits,
@@ -293,7 +310,7 @@ def engine_for(schedule: Schedule, program_rows: int) -> Engine:
     """The machine that runs `schedule`."""
     array, widths = schedule.hardware.array, schedule.hardware.widths
     load_rows = min(array.weight_rows_per_cycle, array.rows)  # a tile has no more
-    multiplier_bits = [_multiplier_bits(neuron) for neuron in schedule.lif_nodes]
+    multiplier_bits = [_multiplier_bits(node) for node in schedule.nodes if isinstance(node, Lif | Integrator)]
     cuts = {node.name: geometry(schedule, node) for node in schedule.products}
     image = schedule.nodes[0]
     row_bits = array.rows.bit_length()
@@ -314,7 +331,7 @@ def engine_for(schedule: Schedule, program_rows: int) -> Engine:
         schedule.node(node.inputs[0]).value.planes for node in schedule.products
         if isinstance(node, AttentionProduct) and node.stage == "score_value"
     ]  # fmt: skip
-    turned = [cuts[node.name].positions_per_strip for node in schedule.products if _turns(node)]
+    turned = [int(cuts[node.name].strip_positions[0]) for node in schedule.products if _turns(node)]
     counted = [
         node.value.planes for node in schedule.nodes if not node.value.is_current and not isinstance(node, Product)
     ]
@@ -331,7 +348,7 @@ def engine_for(schedule: Schedule, program_rows: int) -> Engine:
         fixed_leak=int(any(multiplier_bits)),
         leak_multiplier_bits=max([1, *multiplier_bits]),
         position_bits=max(row_bits, max(node.positions for node in schedule.nodes).bit_length()),
-        count_bits=max(row_bits + 1, max(counts).bit_length()),
+        count_bits=max(row_bits + 1, max(counts).bit_length(), bits_to_count(len(transfers(schedule))) + 1),
         size_bits=max(sizes).bit_length(),
         pixel_channels=image.channels,
         pixel_planes=image.value.planes,
@@ -356,7 +373,7 @@ def _turns(node: AnyNode) -> bool:
     return isinstance(node, AttentionProduct) and node.stage == "key_value"
 
 
-def _multiplier_bits(neuron: Lif) -> int:
+def _multiplier_bits(neuron: Lif | Integrator) -> int:
     """Bits of a fixed-point leak's multiplier; 0 for a shift leak."""
     if not isinstance(neuron.leak, FixedLeak):
         return 0

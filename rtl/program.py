@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dtss.compiler.schedule.buffers import block_tiles, is_walked, reads_parameters
+from dtss.compiler.schedule.buffers import is_walked, reads_parameters
 from dtss.compiler.schedule.format import (
     Add,
     AnyNode,
@@ -33,6 +33,7 @@ from dtss.compiler.schedule.interpret import Tensors
 from dtss.compiler.schedule.numerics import FixedLeak, Leak, ShiftLeak
 from dtss.rtl.engine import Engine
 from dtss.rtl.memory_image import Bits, pack_fields
+from dtss.rtl.places import Places, step_vector
 
 RUN, FILL, ELEMENTWISE, END = range(4)
 WORDS, PIXELS, CURRENTS, TURNED = range(4)  # what a unit reads, see gather_fields.v
@@ -62,11 +63,6 @@ def program_bits(engine: Engine, rows: Sequence[ProgramRow]) -> Bits:
     return np.stack([_row_bits(engine, row) for row in rows])
 
 
-def step_vector(steps: Sequence[int]) -> int:
-    """Bit t for each step t."""
-    return sum(1 << step for step in steps)
-
-
 def _row_bits(engine: Engine, row: ProgramRow) -> Bits:
     widths: dict[str, int] = {"operation": 2, "node": engine.node_bits, "transfers_needed": engine.count_bits}
     values: Fields = {"operation": row.operation, "node": row.node, "transfers_needed": row.transfers_needed}
@@ -83,7 +79,8 @@ def _row_bits(engine: Engine, row: ProgramRow) -> Bits:
 
 
 def _packed(widths: Mapping[str, int], values: Fields) -> Bits:
-    return pack_fields(widths, {name: np.array([values[name]], np.int64) for name in widths})[0]
+    rows: Bits = pack_fields(widths, {name: np.array([values[name]], np.int64) for name in widths})
+    return np.concatenate(rows)
 
 
 class Programmer:
@@ -95,13 +92,13 @@ class Programmer:
         self.columns = schedule.hardware.array.columns
         self.group = schedule.hardware.array.skip_group
         self.load_rows = min(schedule.hardware.array.weight_rows_per_cycle, self.rows_of_array)
-        self.regions = {(region.memory, region.node, region.block): region for region in schedule.memory.regions}
+        self.places = Places(schedule)
         self.transfers = 0
 
     def rows(self) -> Iterator[ProgramRow]:
         for index, node in enumerate(self.schedule.nodes):
             yield from self._node_rows(index, node)
-        yield ProgramRow(END, len(self.schedule.nodes) - 1, 0, 0, 0, ())
+        yield self._row(END, len(self.schedule.nodes) - 1, 0, 0, ())
 
     def _node_rows(self, index: int, node: AnyNode) -> Iterator[ProgramRow]:
         match node:
@@ -125,40 +122,10 @@ class Programmer:
     def _row(
         self, operation: int, index: int, block: int, group: int, parts: tuple[tuple[str, Fields], ...]
     ) -> ProgramRow:
-        needed = 0 if self.schedule.memory.weights_resident else self.transfers
-        return ProgramRow(operation, index, block, group, needed, parts)
+        return ProgramRow(operation, index, block, group, self.transfers, parts)
 
     def _next_transfer(self) -> None:
         self.transfers += 1
-
-    # ---- where values lie
-
-    def _first_row(self, memory: MemoryName, name: str, block: int = 0) -> int:
-        region = self.regions.get((memory, name, block))
-        return 0 if region is None else region.first_row
-
-    def _stored_steps(self, node: AnyNode) -> tuple[int, ...]:
-        return tuple(sorted((*node.steps.active, *node.steps.bias_only)))
-
-    def _rows_of_step(self, node: AnyNode, memory: MemoryName) -> int:
-        """Rows of one step of a value."""
-        match memory:
-            case "image":
-                return node.positions
-            case "current":
-                return node.positions * -(-node.channels // self.columns)
-            case _:
-                return node.positions * node.value.planes * -(-node.channels // self.rows_of_array)
-
-    def _step_bases(self, node: AnyNode, memory: MemoryName) -> list[int]:
-        """First row of the value at each step; 0 where it is not stored."""
-        stored = self._stored_steps(node)
-        first, size = self._first_row(memory, node.name), self._rows_of_step(node, memory)
-        bases = []
-        for step in range(self.schedule.time_steps):
-            source = node.steps.active[0] if step in node.steps.reused else step
-            bases.append(first + stored.index(source) * size if source in stored else 0)
-        return bases
 
     # ---- products
 
@@ -190,6 +157,7 @@ class Programmer:
             "outer": cut.time_order == "outer",
             "together": cut.together,
             "slot_steps": step_vector(cut.slot_steps),
+            "stored_steps": step_vector(self.schedule.node(node.inputs[0]).steps.available),
             "strips": cut.strips,
             "positions_full": cut.positions_per_strip,
             "positions_last": int(cut.strip_positions[-1]),
@@ -206,8 +174,8 @@ class Programmer:
     def _no_gather(self) -> Fields:
         steps = self.schedule.time_steps
         names = (
-            "mode", "outer", "together", "slot_steps", "strips", "positions_full", "positions_last", "chunks", "tiles",
-            "slices", "pieces", "offsets", "planes", "lanes_full", "lanes_last", "piece_lanes", "first_lane",
+            "mode", "outer", "together", "slot_steps", "stored_steps", "strips", "positions_full", "positions_last",
+            "chunks", "tiles", "slices", "pieces", "offsets", "planes", "lanes_full", "lanes_last", "piece_lanes", "first_lane",
             "strip_lanes", "bounded", "output_width", "input_width", "input_height", "stride", "padding",
             "kernel_width", "first_address", "position_step", "row_step", "slice_step", "offset_step",
             "offset_row_step", "plane_step", "chunk_words", "chunk_groups", "pad_row",
@@ -230,30 +198,39 @@ class Programmer:
             "position_step": unit,
             "slice_step": 1,
             "plane_step": slices,
-            "step_bases": self._step_bases(source, "spike"),
+            "step_bases": self.places.step_bases(source, "spike"),
         }
         match node:
             case Convolution():
                 return words | self._convolved(node, source, unit, slices)
             case Linear() if isinstance(source, Image):
-                return words | {"mode": PIXELS, "position_step": 1, "step_bases": self._step_bases(source, "image")}
+                return words | {
+                    "mode": PIXELS,
+                    "position_step": 1,
+                    "step_bases": self.places.step_bases(source, "image"),
+                }
             case Linear():
                 return words
             case AttentionProduct(stage="score_value"):
                 return words | self._score_rows(source, cut, group)
+            case AttentionProduct():
+                return words | self._head(node, source, cut, group)
+
+    def _head(self, node: AttentionProduct, source: AnyNode, cut: Geometry, group: int) -> Fields:
+        """One head's channels of Q, or of K, turned."""
         channel = group * (source.channels // node.heads)
-        head: Fields = {
+        fields: Fields = {
             "first_lane": channel % self.rows_of_array,
             "first_address": channel // self.rows_of_array,
         }
         if node.stage != "key_value":
-            return words | head
-        turned: Fields = {
+            return fields
+        unit = source.value.planes * -(-source.channels // self.rows_of_array)
+        return fields | {
             "mode": TURNED,
-            "strip_lanes": cut.positions_per_strip,
+            "strip_lanes": int(cut.strip_positions[0]),
             "slice_step": self.rows_of_array * unit,
         }
-        return words | head | turned
 
     def _convolved(self, node: Convolution, source: AnyNode, unit: int, slices: int) -> Fields:
         assert node.tiling is not None
@@ -265,7 +242,7 @@ class Programmer:
             unit, slices = 1, 1
             fields = {
                 "mode": PIXELS,
-                "step_bases": self._step_bases(source, "image"),
+                "step_bases": self.places.step_bases(source, "image"),
                 "pad_row": self._pad_row(node, source),
             }
         last = 0 if several else slices - 1  # from the first slice to the last
@@ -304,7 +281,7 @@ class Programmer:
             "mode": CURRENTS,
             "first_address": group * cut.positions * rows,
             "position_step": rows,
-            "step_bases": self._step_bases(source, "current"),
+            "step_bases": self.places.step_bases(source, "current"),
         }
         if pieces == 1:
             return fields
@@ -321,6 +298,7 @@ class Programmer:
             "mode": WORDS,
             "outer": cut.time_order == "outer",
             "slot_steps": step_vector(cut.slot_steps),
+            "stored_steps": step_vector(source.steps.available),
             "output_tiles": len(cut.columns),
             "columns_last": cut.columns[-1],
             "tiles": len(cut.rows),
@@ -342,13 +320,13 @@ class Programmer:
                 "row_step": tiles,
                 "tile_step": 1,
                 "tile_lanes": 0,
-                "step_bases": self._step_bases(source, "current"),
+                "step_bases": self.places.step_bases(source, "current"),
             }
         channel = group * (source.channels // node.heads)
         fields |= {
             "first_lane": channel % self.rows_of_array,
             "first_address": channel // self.rows_of_array,
-            "step_bases": self._step_bases(source, "spike"),
+            "step_bases": self.places.step_bases(source, "spike"),
         }
         if node.stage == "query_key":
             fields |= {"mode": TURNED, "tile_step": self.columns * unit, "tile_lanes": 0, "slice_step": 1}
@@ -361,7 +339,7 @@ class Programmer:
         source = self.schedule.node(node.inputs[0])
         slices = -(-source.channels // self.rows_of_array)
         period = slices if isinstance(node, Convolution) and not several else len(cut.rows)
-        parameter = self._first_row("parameter", node.name, block) + (group * len(cut.columns))
+        parameter = self.places.first_row("parameter", node.name, block) + (group * len(cut.columns))
         parameter_rows = self.schedule.memory.parameter.capacity_rows
         return {
             **self._no_source(),
@@ -379,7 +357,9 @@ class Programmer:
             "slices": period,
             "rows_full": cut.rows[0],
             "rows_last": cut.rows[-1],
-            "weight_base": 0 if cut.weights_change else self._first_row("weight", node.name, block) // self.load_rows,
+            "weight_base": 0
+            if cut.weights_change
+            else self.places.first_row("weight", node.name, block) // self.load_rows,
             "parameter_base": parameter % max(1, parameter_rows),
             "chunk_words": cut.chunk_words(self.group) if cut.slot_steps else 0,
             "chunk_groups": cut.chunk_words(self.group) // self.group if cut.slot_steps else 0,
@@ -410,7 +390,7 @@ class Programmer:
             "result_lane": channel % self.rows_of_array,
             "result_position_step": slices,
             "result_strip_step": strip * slices,
-            "result_step_bases": self._step_bases(neuron, "spike"),
+            "result_step_bases": self.places.step_bases(neuron, "spike"),
         }
 
     def _current_results(self, node: AnyNode, first: int, strip: int, *, states: bool) -> Fields:
@@ -422,7 +402,7 @@ class Programmer:
             "result_lane": 0,
             "result_position_step": tiles,
             "result_strip_step": strip * tiles,
-            "result_step_bases": self._step_bases(node, "current"),
+            "result_step_bases": self.places.step_bases(node, "current"),
         }
 
     def _layer(self, node: Product, cut: Geometry) -> Fields:
@@ -478,7 +458,7 @@ class Programmer:
             "rows_full": 0,
             "rows_last": 0,
             "weight_base": 0,
-            "parameter_base": self._first_row("parameter", node.name),
+            "parameter_base": self.places.first_row("parameter", node.name),
             "chunk_words": 0,
             "chunk_groups": 0,
             "membrane_tile_step": node.positions,
@@ -487,7 +467,7 @@ class Programmer:
             "source_base": 0,
             "source_position_step": tiles,
             "source_strip_step": 0,
-            "source_step_bases": self._step_bases(source, "current"),
+            "source_step_bases": self.places.step_bases(source, "current"),
         }
         neuron = node if isinstance(node, Lif) else None
         layer: Fields = {
@@ -522,13 +502,12 @@ class Programmer:
         slices = -(-node.channels // width)
         height, input_width, _ = sources[0].shape
         kernel, stride, padding = _window(node, sources[0])
-        flat = isinstance(node, Add)
         fields: Fields = {
             "maximum": isinstance(node, MaxPool),
             "currents": currents,
             "active_steps": step_vector(node.steps.active),
             "planes_out": 1 if currents else node.value.planes,
-            "result_bases": self._step_bases(node, memory),
+            "result_bases": self.places.step_bases(node, memory),
             "result_jump": (1 if currents else node.value.planes) * slices - slices + 1,
             "kernel_height": kernel[0],
             "kernel_width": kernel[1],
@@ -540,7 +519,6 @@ class Programmer:
             "output_width": node.shape[1],
             "slices": slices,
         }
-        del flat
         per_input: dict[str, list[int]] = {
             name: []
             for name in (
@@ -558,7 +536,7 @@ class Programmer:
             unit = planes * slices
             span = ((kernel[0] - 1) * input_width + kernel[1]) * unit - slices
             available = [step for step in node.steps.active if step in source.steps.available]
-            bases = [base - padding * (input_width + 1) * unit for base in self._step_bases(source, memory)]
+            bases = [base - padding * (input_width + 1) * unit for base in self.places.step_bases(source, memory)]
             per_input["available_steps"].append(step_vector(available))
             per_input["planes"].append(planes)
             per_input["step_bases"] += bases

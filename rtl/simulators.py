@@ -31,6 +31,10 @@ class MissingToolError(UserError):
     exit_code = EXIT_USAGE
 
 
+class BenchError(Exception):
+    """A bench could not be built, or ended without an answer: the design may be why, so it counts as a failed check."""
+
+
 class BenchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One bench on one simulator, as dtss.rtl.benches.launch reads it."""
 
@@ -116,9 +120,14 @@ def _run(command: list[str], environment: dict[str, str]) -> subprocess.Complete
     )
 
 
+def bench_file(name: str) -> Path:
+    """A file of the benches."""
+    return Path(str(resources.files("dtss.rtl"))) / "benches" / name
+
+
 def bench_source(name: str) -> Path:
     """The Verilog harness of a bench."""
-    return Path(str(resources.files("dtss.rtl"))) / "benches" / f"{name}.v"
+    return bench_file(f"{name}.v")
 
 
 def run_bench(request: BenchRequest) -> BenchRun:

@@ -33,9 +33,6 @@
 //   parameter_write_enable   in   1
 //   parameter_write_address  in   PARAMETER_ADDRESS_BITS
 //   parameter_write_row      in   COLUMNS*4*VALUE_BITS
-//   program_write_enable     in   1
-//   program_write_address    in   PROGRAM_ADDRESS_BITS
-//   program_write_row        in   PROGRAM_BITS
 //   logit_read               in   1                               while not busy: a row of current memory
 //   logit_address            in   CURRENT_ADDRESS_BITS
 //   current_row              out  COLUMNS*MEMBRANE_BITS           the row read last
@@ -81,6 +78,7 @@ module accelerator #(
     parameter IMAGE_ROWS = 64,
     parameter MEMBRANE_ROWS = 256,
     parameter PROGRAM_ROWS = 64,
+    parameter PROGRAM_FILE = "",
     parameter NODE_BITS = 8,
     parameter COUNTER_BITS = 48,
     parameter WEIGHT_ADDRESS_BITS = (WEIGHT_ROWS > 1) ? $clog2(WEIGHT_ROWS) : 1,
@@ -107,9 +105,9 @@ module accelerator #(
     parameter SEQUENCE_BITS = 5 + 3*POSITION_BITS + 2*WORD_COUNT_BITS + 3*COUNT_BITS + COLUMN_BITS + 3*ROW_BITS
         + WEIGHT_ADDRESS_BITS + PARAMETER_ADDRESS_BITS + WORD_ADDRESS_BITS + FLAG_ADDRESS_BITS + MEMBRANE_ADDRESS_BITS
         + 6*ADDRESS_BITS + TIME_STEPS + 2*TIME_STEPS*ADDRESS_BITS,
-    parameter GATHER_BITS = 5 + TIME_STEPS + 3*POSITION_BITS + 5*COUNT_BITS + PLANE_BITS + 5*ROW_BITS + 6*SIZE_BITS
+    parameter GATHER_BITS = 5 + 2*TIME_STEPS + 3*POSITION_BITS + 5*COUNT_BITS + PLANE_BITS + 5*ROW_BITS + 6*SIZE_BITS
         + 7*ADDRESS_BITS + WORD_ADDRESS_BITS + FLAG_ADDRESS_BITS + TIME_STEPS*ADDRESS_BITS + PIXEL_BITS,
-    parameter STATIONARY_BITS = 3 + TIME_STEPS + 2*COUNT_BITS + 5*ROW_BITS + PLANE_BITS + 5*ADDRESS_BITS
+    parameter STATIONARY_BITS = 3 + 2*TIME_STEPS + 2*COUNT_BITS + 5*ROW_BITS + PLANE_BITS + 5*ADDRESS_BITS
         + TIME_STEPS*ADDRESS_BITS,
     parameter ELEMENTWISE_BITS = 2 + TIME_STEPS + PLANE_BITS + (TIME_STEPS+1)*ADDRESS_BITS + 9*SIZE_BITS
         + INPUTS*(TIME_STEPS + PLANE_BITS + (TIME_STEPS+4)*ADDRESS_BITS),
@@ -136,9 +134,6 @@ module accelerator #(
     input  wire                                     parameter_write_enable,
     input  wire [PARAMETER_ADDRESS_BITS-1:0]        parameter_write_address,
     input  wire [COLUMNS*4*VALUE_BITS-1:0]          parameter_write_row,
-    input  wire                                     program_write_enable,
-    input  wire [PROGRAM_ADDRESS_BITS-1:0]          program_write_address,
-    input  wire [PROGRAM_BITS-1:0]                  program_write_row,
     input  wire                                     logit_read,
     input  wire [CURRENT_ADDRESS_BITS-1:0]          logit_address,
     output wire [COLUMNS*MEMBRANE_BITS-1:0]         current_row,
@@ -163,11 +158,11 @@ module accelerator #(
     wire [NODE_BITS-1:0] node;
     wire [COUNT_BITS-1:0] transfers_needed;
     wire [PAYLOAD_BITS-1:0] payload;
-    synchronous_memory #(.WIDTH(PROGRAM_BITS), .ROWS(PROGRAM_ROWS), .ADDRESS_BITS(PROGRAM_ADDRESS_BITS)) program_memory (
+    synchronous_memory #(.WIDTH(PROGRAM_BITS), .ROWS(PROGRAM_ROWS), .FILE(PROGRAM_FILE)) program_memory (
         .clock(clock),
-        .write_enable(program_write_enable),
-        .write_address(program_write_address),
-        .write_data(program_write_row),
+        .write_enable(1'b0),
+        .write_address({PROGRAM_ADDRESS_BITS{1'b0}}),
+        .write_data({PROGRAM_BITS{1'b0}}),
         .read_enable(program_read),
         .read_address(program_address),
         .read_data({operation, node, transfers_needed, payload})

@@ -116,7 +116,7 @@ module elementwise_unit #(
         else if (done)
             busy <= 1'b0;
 
-    wire                  tap, in_bounds, last_slice, last_column, begin_step;
+    wire                  tap, in_bounds, last_slice, last_column, begin_step, nothing;
     wire                  tap_ends, row_ends, window_ends, output_ends, run_ends;
     wire [INPUTS-1:0]     input_select;
     wire [PLANE_BITS-1:0] plane;
@@ -152,7 +152,8 @@ module elementwise_unit #(
         .last_slice(last_slice),
         .last_column(last_column),
         .begin_step(begin_step),
-        .next_step(next_step)
+        .next_step(next_step),
+        .nothing(nothing)
     );
 
     tap_addresses #(
@@ -179,6 +180,7 @@ module elementwise_unit #(
 
     // ---- lanes, a cycle later
     reg                  arrived, arrived_in_bounds, arrived_last_plane;
+    reg                  lowest;  // what a tap outside the input counts as; a step without any input is all 0
     reg [PLANE_BITS-1:0] arrived_plane;
     reg                  first_tap;
     wire                 finish;
@@ -186,6 +188,7 @@ module elementwise_unit #(
         arrived <= tap && !reset;
         arrived_in_bounds <= in_bounds;
         arrived_last_plane <= tap_ends;
+        lowest <= maximum && !nothing;
         arrived_plane <= plane;
         if (begin_run)
             first_tap <= 1'b1;
@@ -218,7 +221,7 @@ module elementwise_unit #(
         for (lane = 0; lane < COLUMNS; lane = lane + 1) begin : rows_of_currents
             current_lane #(.VALUE_BITS(VALUE_BITS)) lane_of_column (
                 .clock(clock),
-                .maximum(maximum),
+                .maximum(lowest),
                 .enable(arrived && currents),
                 .in_bounds(arrived_in_bounds),
                 .current(current_row[lane*VALUE_BITS +: VALUE_BITS]),

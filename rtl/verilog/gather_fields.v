@@ -8,6 +8,7 @@
 //   outer            out  1                        time runs outermost: a round of all strips for each step
 //   together         out  1                        a chunk holds all slot steps of a position
 //   slot_steps       out  TIME_STEPS               steps that are streamed
+//   stored_steps     out  TIME_STEPS               steps at which the value is stored; at others it is 0
 //   strips           out  POSITION_BITS            strips of a round
 //   positions_full   out  POSITION_BITS            positions of a strip
 //   positions_last   out  POSITION_BITS            of the last one
@@ -60,6 +61,7 @@ module gather_fields #(
     output wire                               outer,
     output wire                               together,
     output wire [TIME_STEPS-1:0]              slot_steps,
+    output wire [TIME_STEPS-1:0]              stored_steps,
     output wire [POSITION_BITS-1:0]           strips,
     output wire [POSITION_BITS-1:0]           positions_full,
     output wire [POSITION_BITS-1:0]           positions_last,
@@ -94,9 +96,9 @@ module gather_fields #(
     output wire [PIXEL_BITS-1:0]              pad_row
 );
     assign {
-        mode, outer, together, slot_steps, strips, positions_full, positions_last, chunks, tiles, slices, pieces,
-        offsets, planes, lanes_full, lanes_last, piece_lanes, first_lane, strip_lanes, bounded, output_width, input_width,
-        input_height, stride, padding, kernel_width, first_address, position_step, row_step, slice_step, offset_step,
+        mode, outer, together, slot_steps, stored_steps, strips, positions_full, positions_last, chunks, tiles, slices,
+        pieces, offsets, planes, lanes_full, lanes_last, piece_lanes, first_lane, strip_lanes, bounded, output_width,
+        input_width, input_height, stride, padding, kernel_width, first_address, position_step, row_step, slice_step, offset_step,
         offset_row_step, plane_step, chunk_words, chunk_groups, step_bases, pad_row
     } = row;
 endmodule

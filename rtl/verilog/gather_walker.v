@@ -8,26 +8,59 @@
 // A chunk begins when `may_begin`; a chunk once begun goes on to its end, and the next one may follow without a bubble.
 //
 // Ports:
-//   clock          in   1                     rising edge
-//   reset          in   1                     synchronous
-//   start          in   1                     a run begins: the walk goes to its first chunk
-//   may_begin      in   1                     the strip buffer has room for another chunk
-//   the fields     in                         see gather_fields
-//   issue          out  1                     this cycle belongs to a chunk
-//   begins         out  1                     it is a chunk's first
-//   read           out  1                     a row is read: `address`
-//   address        out  ADDRESS_BITS          of the memory that `mode` names
-//   outside        out  1                     a piece outside the value: nothing is read
-//   piece          out  1                     a piece, read or outside: goes to lanes `place` and up
-//   first_piece    out  1                     the word's (or the position's) first
-//   last_piece     out  1                     this cycle is the word's (or the position's) last
-//   place          out  ROW_BITS              first lane of the piece
-//   lanes          out  ROW_BITS              lanes of the piece
-//   tile_lanes     out  ROW_BITS              lanes of the tile
-//   turn           out  ROW_BITS              turned words: from a source lane to lane 0; else from it to `place`
-//   column         out  ROW_BITS              turned words: the word that is written, counted from the strip's first
-//   chunk_end      out  1                     the chunk's last cycle
-//   strip_end      out  1                     the same, and the chunk is the last of its strip
+//   clock           in   1                         rising edge
+//   reset           in   1                         synchronous
+//   start           in   1                         a run begins: the walk goes to its first chunk
+//   may_begin       in   1                         the strip buffer has room for another chunk
+//   mode            in   2                         as in gather_fields, and so are the next
+//   outer           in   1
+//   together        in   1
+//   slot_steps      in   TIME_STEPS
+//   stored_steps    in   TIME_STEPS
+//   strips          in   POSITION_BITS
+//   positions_full  in   POSITION_BITS
+//   positions_last  in   POSITION_BITS
+//   tiles           in   COUNT_BITS
+//   slices          in   COUNT_BITS
+//   pieces          in   COUNT_BITS
+//   offsets         in   COUNT_BITS
+//   planes          in   PLANE_BITS
+//   lanes_full      in   ROW_BITS
+//   lanes_last      in   ROW_BITS
+//   piece_lanes     in   ROW_BITS
+//   first_lane      in   ROW_BITS
+//   strip_lanes     in   ROW_BITS
+//   bounded         in   1
+//   output_width    in   SIZE_BITS
+//   input_width     in   SIZE_BITS
+//   input_height    in   SIZE_BITS
+//   stride          in   SIZE_BITS
+//   padding         in   SIZE_BITS
+//   kernel_width    in   SIZE_BITS
+//   first_address   in   ADDRESS_BITS
+//   position_step   in   ADDRESS_BITS
+//   row_step        in   ADDRESS_BITS
+//   slice_step      in   ADDRESS_BITS
+//   offset_step     in   ADDRESS_BITS
+//   offset_row_step in   ADDRESS_BITS
+//   plane_step      in   ADDRESS_BITS
+//   step_bases      in   TIME_STEPS*ADDRESS_BITS
+//   issue           out  1                         this cycle belongs to a chunk
+//   begins          out  1                         it is a chunk's first
+//   read            out  1                         a row is read: `address`
+//   address         out  ADDRESS_BITS              of the memory that `mode` names
+//   outside         out  1                         a piece outside the value: nothing is read
+//   absent          out  1                         the value is 0 at this step and not stored: what is read counts as 0
+//   piece           out  1                         a piece, read or outside: goes to lanes `place` and up
+//   first_piece     out  1                         the word's (or the position's) first
+//   last_piece      out  1                         this cycle is the word's (or the position's) last
+//   place           out  ROW_BITS                  first lane of the piece
+//   lanes           out  ROW_BITS                  lanes of the piece
+//   tile_lanes      out  ROW_BITS                  lanes of the tile
+//   turn            out  ROW_BITS                  turned words: from a source lane to lane 0; else from it to `place`
+//   column          out  ROW_BITS                  turned words: the word that is written, counted from the strip's first
+//   chunk_end       out  1                         the chunk's last cycle
+//   strip_end       out  1                         the same, and the chunk is the last of its strip
 //
 // Latency: combinational from the registers that walk.
 module gather_walker #(
@@ -48,6 +81,7 @@ module gather_walker #(
     input  wire                               outer,
     input  wire                               together,
     input  wire [TIME_STEPS-1:0]              slot_steps,
+    input  wire [TIME_STEPS-1:0]              stored_steps,
     input  wire [POSITION_BITS-1:0]           strips,
     input  wire [POSITION_BITS-1:0]           positions_full,
     input  wire [POSITION_BITS-1:0]           positions_last,
@@ -81,6 +115,7 @@ module gather_walker #(
     output wire                               read,
     output wire [ADDRESS_BITS-1:0]            address,
     output wire                               outside,
+    output wire                               absent,
     output wire                               piece,
     output wire                               first_piece,
     output wire                               last_piece,
@@ -92,7 +127,9 @@ module gather_walker #(
     output wire                               chunk_end,
     output wire                               strip_end
 );
-    localparam [ROW_BITS:0] ALL_ROWS = ROWS;
+    localparam [ROW_BITS:0] ALL_ROWS = ROWS[ROW_BITS:0];
+    localparam CYCLE_BITS = ((PLANE_BITS > ROW_BITS) ? PLANE_BITS : ROW_BITS) + 1;
+    localparam [CYCLE_BITS-1:0] NO_CYCLE = {CYCLE_BITS{1'b0}};
     localparam MARGIN = 2;  // bits of a signed coordinate beyond SIZE_BITS
     localparam COORDINATE_BITS = SIZE_BITS + MARGIN;
 
@@ -118,7 +155,7 @@ module gather_walker #(
     reg [POSITION_BITS-1:0] positions_left;
     reg [TIME_STEPS-1:0]    steps_left;
     reg [PLANE_BITS-1:0]    planes_left;
-    reg [ROW_BITS:0]        cycle;        // of the word, of the position, or of the whole chunk of turned words
+    reg [CYCLE_BITS-1:0]    cycle;        // of the word, of the position, or of the whole chunk of turned words
     wire [TIME_STEPS-1:0]   step = steps_left & -steps_left;
     wire                    last_position = turned || positions_left == 1;
     wire                    last_step = turned || steps_left == step;
@@ -127,17 +164,19 @@ module gather_walker #(
     // The pieces of this tile: fewer for the last one, if kernel offsets are left over.
     reg  [COUNT_BITS-1:0] offsets_left;
     wire [COUNT_BITS-1:0] pieces_now = offsets_left < pieces ? offsets_left : pieces;
-    wire [ROW_BITS:0]     piece_cycles = pieces_now[ROW_BITS:0];
-    wire [ROW_BITS:0]     plane_cycles = {{(ROW_BITS+1-PLANE_BITS){1'b0}}, planes};
+    wire [CYCLE_BITS-1:0] piece_cycles = {{(CYCLE_BITS-ROW_BITS){1'b0}}, pieces_now[ROW_BITS-1:0]};
+    wire [CYCLE_BITS-1:0] plane_cycles = {{(CYCLE_BITS-PLANE_BITS){1'b0}}, planes};
+    wire [CYCLE_BITS-1:0] token_cycles = {{(CYCLE_BITS-ROW_BITS){1'b0}}, tile_lanes};
     wire [POSITION_BITS-1:0] positions = last_strip ? positions_last : positions_full;
-    wire [ROW_BITS:0]     turned_cycles = {1'b0, tile_lanes} + {1'b0, positions[ROW_BITS-1:0]};
-    wire [ROW_BITS:0]     cycles = turned ? turned_cycles
+    wire [CYCLE_BITS-1:0] turned_cycles = token_cycles + {{(CYCLE_BITS-ROW_BITS){1'b0}}, positions[ROW_BITS-1:0]};
+    wire [CYCLE_BITS-1:0] cycles = turned ? turned_cycles
         : by_element && plane_cycles > piece_cycles ? plane_cycles : piece_cycles;
     wire                  last_cycle = cycle + 1 == cycles;
 
-    assign first_piece = cycle == {(ROW_BITS+1){1'b0}};
+    assign absent = (step & stored_steps) == {TIME_STEPS{1'b0}};
+    assign first_piece = cycle == NO_CYCLE;
     assign last_piece = issue && last_cycle;
-    assign piece = issue && (cycle < (turned ? {1'b0, tile_lanes} : piece_cycles));
+    assign piece = issue && (cycle < (turned ? token_cycles : piece_cycles));
     assign chunk_end = issue && last_cycle && last_plane && last_step && last_position;
     assign strip_end = chunk_end && last_tile && (outer || last_chunk_step);
     wire round_end = strip_end && last_strip;
@@ -187,7 +226,7 @@ module gather_walker #(
     wire [ROW_BITS:0]   turn_forward = piece_place < strip_lane ? turned_back + ALL_ROWS : turned_back;
     assign place = piece_place;
     assign turn = turn_forward[ROW_BITS-1:0];
-    wire [ROW_BITS:0]   past_rows = cycle - {1'b0, tile_lanes};
+    wire [CYCLE_BITS-1:0] past_rows = cycle - token_cycles;
     assign column = past_rows[ROW_BITS-1:0];
 
     // ---- address
@@ -232,9 +271,9 @@ module gather_walker #(
             steps_left <= together ? slot_steps : next_chunk_step;
             planes_left <= planes;
             plane_address <= {ADDRESS_BITS{1'b0}};
-            cycle <= {(ROW_BITS+1){1'b0}};
+            cycle <= NO_CYCLE;
         end else if (issue) begin
-            cycle <= last_cycle ? {(ROW_BITS+1){1'b0}} : cycle + 1;
+            cycle <= last_cycle ? NO_CYCLE : cycle + 1;
             if (last_cycle) begin
                 planes_left <= last_plane ? planes : planes_left - 1;
                 plane_address <= last_plane ? {ADDRESS_BITS{1'b0}} : plane_address + plane_step;
@@ -324,7 +363,7 @@ module gather_walker #(
         else
             assume (start || (!running && !$past(running)) || $stable({mode, outer, together, slot_steps, strips,
                 positions_full, positions_last, tiles, slices, pieces, offsets, planes, lanes_full, lanes_last}));
-        assume (planes != 0 && planes <= ROWS);
+        assume (planes != 0);
         assume (positions_full != 0 && positions_last != 0);
         assume (!turned || (positions_full <= ROWS && positions_last <= ROWS));
         assume (lanes_full != 0 && lanes_full <= ROWS && lanes_last != 0 && lanes_last <= ROWS);

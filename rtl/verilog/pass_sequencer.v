@@ -131,8 +131,8 @@ module pass_sequencer #(
 );
     localparam LAST_WEIGHT_ROW = WEIGHT_ROWS - 1;
     localparam LAST_PARAMETER_ROW = PARAMETER_ROWS - 1;
-    localparam [ROW_BITS:0] ALL_ROWS = ROWS;
-    localparam [ROW_BITS:0] ALL_COLUMNS = COLUMNS;
+    localparam [ROW_BITS:0] ALL_ROWS = ROWS[ROW_BITS:0];
+    localparam [ROW_BITS:0] ALL_COLUMNS = COLUMNS[ROW_BITS:0];
 
     // ---- the loops, outermost first
     reg [TIME_STEPS-1:0]    rounds_left;  // walked steps, if each has a round of its own

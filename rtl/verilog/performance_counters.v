@@ -89,7 +89,9 @@ module performance_counters #(
 
     // What each counter adds in this cycle, in the order of the rules.
     localparam COUNTERS = 32;
-    localparam INCREMENT_BITS = ROW_BITS + COLUMN_BITS;
+    localparam PRODUCT_BITS = ROW_BITS + COLUMN_BITS;
+    localparam INCREMENT_BITS = ((PRODUCT_BITS > LANE_BITS) ? PRODUCT_BITS : LANE_BITS) + 1;
+    localparam [INCREMENT_BITS-PRODUCT_BITS-1:0] NO_HIGH_BITS = {(INCREMENT_BITS-PRODUCT_BITS){1'b0}};
     wire [COUNTERS*INCREMENT_BITS-1:0] increments = {
         {{(INCREMENT_BITS-1){1'b0}}, stalls},  // stall_cycles
         {{(INCREMENT_BITS-(ROW_BITS)){1'b0}}, (strip_word_writes ? ROWS[ROW_BITS-1:0] : {ROW_BITS{1'b0}})},  // zero_checks
@@ -109,8 +111,8 @@ module performance_counters #(
         {{(INCREMENT_BITS-(ROW_BITS)){1'b0}}, (loads && !stationary_operand ? load_rows : {ROW_BITS{1'b0}})},  // weight_row_reads
         {{(INCREMENT_BITS-1){1'b0}}, accumulates},  // accumulator_writes
         {{(INCREMENT_BITS-1){1'b0}}, accumulates || walk_accumulator_reads},  // accumulator_reads
-        word_valid ? zeros_product[INCREMENT_BITS-1:0] : {INCREMENT_BITS{1'b0}},  // gated_accumulates
-        word_valid ? ones_product[INCREMENT_BITS-1:0] : {INCREMENT_BITS{1'b0}},  // accumulates
+        {NO_HIGH_BITS, (word_valid ? zeros_product[PRODUCT_BITS-1:0] : {PRODUCT_BITS{1'b0}})},  // gated_accumulates
+        {NO_HIGH_BITS, (word_valid ? ones_product[PRODUCT_BITS-1:0] : {PRODUCT_BITS{1'b0}})},  // accumulates
         {{(INCREMENT_BITS-(ROW_BITS)){1'b0}}, (word_valid ? ones : {ROW_BITS{1'b0}})},  // active_bits
         {{(INCREMENT_BITS-1){1'b0}}, issues},  // words_issued
         {{(INCREMENT_BITS-(LANE_BITS+1)){1'b0}}, offered_words},  // words_offered
@@ -140,5 +142,5 @@ module performance_counters #(
         .choice({{(COUNTERS-1){1'b0}}, 1'b1} << select), .values(counts), .value(value)
     );
 
-    wire unused = &{1'b0, ones_product[INCREMENT_BITS], zeros_product[INCREMENT_BITS]};
+    wire unused = &{1'b0, ones_product[PRODUCT_BITS], zeros_product[PRODUCT_BITS]};
 endmodule

@@ -5,6 +5,7 @@
 //   mode           out  2                        0 words of spike memory, 2 rows of currents, 3 words turned
 //   outer          out  1                        steps outside output tiles, as the passes take them
 //   slot_steps     out  TIME_STEPS               steps that are filled
+//   stored_steps   out  TIME_STEPS               steps at which the value is stored; at others it is 0
 //   output_tiles   out  COUNT_BITS               output tiles
 //   columns_last   out  ROW_BITS                 turned words: columns of the last one, the others have all
 //   tiles          out  COUNT_BITS               reduction tiles
@@ -33,6 +34,7 @@ module stationary_fields #(
     output wire [1:0]                         mode,
     output wire                               outer,
     output wire [TIME_STEPS-1:0]              slot_steps,
+    output wire [TIME_STEPS-1:0]              stored_steps,
     output wire [COUNT_BITS-1:0]              output_tiles,
     output wire [ROW_BITS-1:0]                columns_last,
     output wire [COUNT_BITS-1:0]              tiles,
@@ -49,7 +51,7 @@ module stationary_fields #(
     output wire [TIME_STEPS*ADDRESS_BITS-1:0] step_bases
 );
     assign {
-        mode, outer, slot_steps, output_tiles, columns_last, tiles, rows_full, rows_last, planes, first_lane,
-        first_address, row_step, tile_step, tile_lanes, slice_step, plane_step, step_bases
+        mode, outer, slot_steps, stored_steps, output_tiles, columns_last, tiles, rows_full, rows_last, planes,
+        first_lane, first_address, row_step, tile_step, tile_lanes, slice_step, plane_step, step_bases
     } = row;
 endmodule

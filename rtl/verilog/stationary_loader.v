@@ -53,11 +53,11 @@ module stationary_loader #(
     output reg  [BEAT_ADDRESS_BITS-1:0]    write_address,
     output reg  [COLUMNS*WEIGHT_BITS-1:0]  write_row
 );
-    localparam [ROW_BITS:0] ALL_ROWS = ROWS;
+    localparam [ROW_BITS:0] ALL_ROWS = ROWS[ROW_BITS:0];
 
     wire [1:0] mode;
     wire outer;
-    wire [TIME_STEPS-1:0] slot_steps;
+    wire [TIME_STEPS-1:0] slot_steps, stored_steps;
     wire [COUNT_BITS-1:0] output_tiles, tiles;
     wire [ROW_BITS-1:0] columns_last, rows_full, rows_last, first_lane, tile_lanes;
     wire [PLANE_BITS-1:0] planes;
@@ -67,7 +67,8 @@ module stationary_loader #(
         .STATIONARY_BITS(STATIONARY_BITS), .TIME_STEPS(TIME_STEPS), .COUNT_BITS(COUNT_BITS), .PLANE_BITS(PLANE_BITS),
         .ROW_BITS(ROW_BITS), .ADDRESS_BITS(ADDRESS_BITS)
     ) configuration (
-        .row(row), .mode(mode), .outer(outer), .slot_steps(slot_steps), .output_tiles(output_tiles),
+        .row(row), .mode(mode), .outer(outer), .slot_steps(slot_steps), .stored_steps(stored_steps),
+        .output_tiles(output_tiles),
         .columns_last(columns_last), .tiles(tiles), .rows_full(rows_full), .rows_last(rows_last), .planes(planes),
         .first_lane(first_lane), .first_address(first_address), .row_step(row_step), .tile_step(tile_step),
         .tile_lanes(tile_lanes), .slice_step(slice_step), .plane_step(plane_step), .step_bases(step_bases)
@@ -170,12 +171,13 @@ module stationary_loader #(
     assign read_currents = running && from_currents;
 
     // ---- cycle n + 1: the row arrives
-    reg                  here, here_token, here_last_plane, here_tile_begins, here_tile_end, here_all_end;
+    reg                  here, here_absent, here_token, here_last_plane, here_tile_begins, here_tile_end, here_all_end;
     reg [ROW_BITS-1:0]   here_turn, here_cycle;
     reg [PLANE_BITS-1:0] here_plane;
     wire [ROW_BITS:0]    turn_back = ALL_ROWS - {1'b0, lane};
     always @(posedge clock) begin
         here <= running && !reset;
+        here_absent <= (step & stored_steps) == {TIME_STEPS{1'b0}};
         here_token <= running && turned && !writes_turned;
         here_last_plane <= last_plane;
         here_tile_begins <= cycle == {ROW_BITS{1'b0}} && !writes_turned;
@@ -188,7 +190,7 @@ module stationary_loader #(
 
     wire [ROWS-1:0] aligned;
     lane_aligner #(.ROWS(ROWS), .ROW_BITS(ROW_BITS)) aligner (
-        .row(spike_word), .turn(here_turn), .first({ROW_BITS{1'b0}}), .count(ROWS[ROW_BITS-1:0]),
+        .row(here_absent ? {ROWS{1'b0}} : spike_word), .turn(here_turn), .first({ROW_BITS{1'b0}}), .count(ROWS[ROW_BITS-1:0]),
         .limit(ROWS[ROW_BITS-1:0]), .lanes(aligned)
     );
     wire [COLUMNS-1:0] turned_row;
@@ -204,8 +206,9 @@ module stationary_loader #(
         for (column = 0; column < COLUMNS; column = column + 1) begin : columns
             wire [WEIGHT_BITS-1:0] held = here_plane == 0 ? {WEIGHT_BITS{1'b0}} : held_weights[column*WEIGHT_BITS +: WEIGHT_BITS];
             wire [WEIGHT_BITS-1:0] spike = {{(WEIGHT_BITS-1){1'b0}}, turned ? turned_row[column] : aligned[column]};
-            assign weights[column*WEIGHT_BITS +: WEIGHT_BITS] = from_currents
-                ? current_row[column*CURRENT_BITS +: WEIGHT_BITS] : held | (spike << here_plane);
+            wire [WEIGHT_BITS-1:0] current = here_absent
+                ? {WEIGHT_BITS{1'b0}} : current_row[column*CURRENT_BITS +: WEIGHT_BITS];
+            assign weights[column*WEIGHT_BITS +: WEIGHT_BITS] = from_currents ? current : held | (spike << here_plane);
         end
     endgenerate
     always @(posedge clock)

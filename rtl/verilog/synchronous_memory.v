@@ -1,5 +1,7 @@
 // synchronous_memory: one write port, one read port whose data appear a cycle after the address and stay.
 //
+// With FILE, its rows are those of the file, hexadecimal, one a line, before anything is written.
+//
 // Ports:
 //   clock          in   1             rising edge
 //   write_enable   in   1             write_data is stored at write_address
@@ -13,7 +15,8 @@
 module synchronous_memory #(
     parameter WIDTH = 8,
     parameter ROWS = 16,
-    parameter ADDRESS_BITS = (ROWS > 1) ? $clog2(ROWS) : 1
+    parameter ADDRESS_BITS = (ROWS > 1) ? $clog2(ROWS) : 1,
+    parameter FILE = ""
 ) (
     input  wire                    clock,
     input  wire                    write_enable,
@@ -24,6 +27,12 @@ module synchronous_memory #(
     output reg  [WIDTH-1:0]        read_data
 );
     reg [WIDTH-1:0] cells [0:ROWS-1];
+
+    generate
+        if (FILE != "") begin : content
+            initial $readmemh(FILE, cells);
+        end
+    endgenerate
 
     always @(posedge clock) begin
         if (write_enable)

@@ -60,6 +60,7 @@ module weight_loader #(
     parameter PARAMETER_ROWS = 32,
     parameter RUN_BITS = 8,
     parameter TABLE_ADDRESS_BITS = 4,
+    parameter TABLE_FILE = "",  // what the table holds before it is written
     parameter WEIGHT_ADDRESS_BITS = (WEIGHT_ROWS > 1) ? $clog2(WEIGHT_ROWS) : 1,
     parameter PARAMETER_ADDRESS_BITS = (PARAMETER_ROWS > 1) ? $clog2(PARAMETER_ROWS) : 1,
     parameter WEIGHT_ROW_BITS = LOAD_ROWS * COLUMNS * WEIGHT_BITS,
@@ -113,7 +114,9 @@ module weight_loader #(
     reg                           current_last;
     wire                          read_transfer = ((state == IDLE) && start) || (command_taken && !current_last);
     wire [TABLE_ROW_BITS-1:0]     transfer;
-    synchronous_memory #(.WIDTH(TABLE_ROW_BITS), .ADDRESS_BITS(TABLE_ADDRESS_BITS)) transfer_table (
+    synchronous_memory #(
+        .WIDTH(TABLE_ROW_BITS), .ROWS(1 << TABLE_ADDRESS_BITS), .FILE(TABLE_FILE)
+    ) transfer_table (
         .clock(clock),
         .write_enable(table_write_enable),
         .write_address(table_write_address),

@@ -4,7 +4,7 @@
 //       for window row: for window column: for plane
 //
 // An output takes at least planes_out cycles, in which the planes of the output before are written: where it has fewer
-// taps, its last one waits. All counters go back to 0 by themselves, so a run needs no set-up.
+// taps, its last one waits. Where no input is available it has one tap, which reads nothing. All counters go back to 0 by themselves, so a run needs no set-up.
 //
 // Ports:
 //   clock            in   1                  rising edge
@@ -36,6 +36,7 @@
 //   last_column      out  1                  it is in the last column of its line
 //   begin_step       out  1                  the next cycle's tap is the first of a step
 //   next_step        out  TIME_STEPS         that step, one-hot
+//   nothing          out  1                  no input is available at this step
 //
 // Latency: combinational from the counters.
 module window_walker #(
@@ -72,7 +73,8 @@ module window_walker #(
     output wire                         last_slice,
     output wire                         last_column,
     output wire                         begin_step,
-    output wire [TIME_STEPS-1:0]        next_step
+    output wire [TIME_STEPS-1:0]        next_step,
+    output wire                         nothing
 );
     reg                   walking;
     reg  [TIME_STEPS-1:0] steps_done;
@@ -92,6 +94,7 @@ module window_walker #(
             assign available[place] = |(step & available_steps[place*TIME_STEPS +: TIME_STEPS]);
         end
     endgenerate
+    assign nothing = available == {INPUTS{1'b0}};
     wire [INPUTS-1:0] inputs_left = available & ~inputs_done;
     assign input_select = inputs_left & -inputs_left;
 
@@ -108,18 +111,18 @@ module window_walker #(
     wire [PLANE_BITS-1:0] following_plane = plane + 1;
     wire [PLANE_BITS-1:0] following_pace = pace + 1;
     wire [SIZE_BITS-1:0]  following_slice = slice + 1;
-    wire last_plane = following_plane == input_planes;
+    wire last_plane = nothing || (following_plane == input_planes);
     wire last_tap_of_row, last_row_of_window, last_line;
     wire last_input = (inputs_left & ~input_select) == {INPUTS{1'b0}};
     wire last_step = later_steps == {TIME_STEPS{1'b0}};
     wire paced = following_pace == planes_out;
-    wire last_of_output = last_plane && last_tap_of_row && last_row_of_window && last_input;
+    wire last_of_output = nothing || (last_plane && last_tap_of_row && last_row_of_window && last_input);
     assign last_slice = following_slice == slices;
 
     assign tap = walking && (paced || !last_of_output);
     assign tap_ends = tap && last_plane;
-    assign row_ends = tap_ends && last_tap_of_row;
-    assign window_ends = row_ends && last_row_of_window;
+    assign row_ends = tap_ends && (nothing || last_tap_of_row);
+    assign window_ends = row_ends && (nothing || last_row_of_window);
     assign output_ends = tap && last_of_output;
     wire position_ends = output_ends && last_slice;
     wire line_ends = position_ends && last_column;
@@ -130,11 +133,11 @@ module window_walker #(
     assign next_step = walking ? later_steps & -later_steps : step;
 
     wire column_in_bounds, row_in_bounds;
-    assign in_bounds = tap && column_in_bounds && row_in_bounds;
+    assign in_bounds = tap && column_in_bounds && row_in_bounds && !nothing;
     window_axis #(.SIZE_BITS(SIZE_BITS)) columns (
         .clock(clock),
         .reset(reset),
-        .next_tap(tap_ends),
+        .next_tap(tap_ends && !nothing),
         .next_output(position_ends),
         .kernel(kernel_width),
         .stride(stride),
@@ -148,7 +151,7 @@ module window_walker #(
     window_axis #(.SIZE_BITS(SIZE_BITS)) rows (
         .clock(clock),
         .reset(reset),
-        .next_tap(row_ends),
+        .next_tap(row_ends && !nothing),
         .next_output(line_ends),
         .kernel(kernel_height),
         .stride(stride),

@@ -78,7 +78,7 @@ module word_gatherer #(
     // ---- configuration
     wire [1:0] mode;
     wire outer, together, bounded;
-    wire [TIME_STEPS-1:0] slot_steps;
+    wire [TIME_STEPS-1:0] slot_steps, stored_steps;
     wire [POSITION_BITS-1:0] strips, positions_full, positions_last;
     wire [COUNT_BITS-1:0] chunks, tiles, slices, pieces, offsets;
     wire [PLANE_BITS-1:0] planes;
@@ -94,7 +94,8 @@ module word_gatherer #(
         .PLANE_BITS(PLANE_BITS), .ROW_BITS(ROW_BITS), .SIZE_BITS(SIZE_BITS), .ADDRESS_BITS(ADDRESS_BITS),
         .WORD_ADDRESS_BITS(WORD_ADDRESS_BITS), .FLAG_ADDRESS_BITS(FLAG_ADDRESS_BITS), .PIXEL_BITS(PIXEL_BITS)
     ) configuration (
-        .row(row), .mode(mode), .outer(outer), .together(together), .slot_steps(slot_steps), .strips(strips),
+        .row(row), .mode(mode), .outer(outer), .together(together), .slot_steps(slot_steps),
+        .stored_steps(stored_steps), .strips(strips),
         .positions_full(positions_full), .positions_last(positions_last), .chunks(chunks), .tiles(tiles),
         .slices(slices), .pieces(pieces), .offsets(offsets), .planes(planes), .lanes_full(lanes_full),
         .lanes_last(lanes_last), .piece_lanes(piece_lanes), .first_lane(first_lane), .strip_lanes(strip_lanes),
@@ -122,14 +123,15 @@ module word_gatherer #(
         end
 
     // ---- cycle n: a row is read
-    wire read, outside, piece, first_piece, last_piece, chunk_end, strip_end;
+    wire read, outside, absent, piece, first_piece, last_piece, chunk_end, strip_end;
     wire [ROW_BITS-1:0] place, lanes, tile_lanes, turn, column;
     gather_walker #(
         .ROWS(ROWS), .TIME_STEPS(TIME_STEPS), .POSITION_BITS(POSITION_BITS), .COUNT_BITS(COUNT_BITS),
         .PLANE_BITS(PLANE_BITS), .ROW_BITS(ROW_BITS), .SIZE_BITS(SIZE_BITS), .ADDRESS_BITS(ADDRESS_BITS)
     ) walker (
         .clock(clock), .reset(reset), .start(start), .may_begin(room != {(COUNT_BITS+1){1'b0}}), .mode(mode),
-        .outer(outer), .together(together), .slot_steps(slot_steps), .strips(strips), .positions_full(positions_full),
+        .outer(outer), .together(together), .slot_steps(slot_steps), .stored_steps(stored_steps), .strips(strips),
+        .positions_full(positions_full),
         .positions_last(positions_last), .tiles(tiles), .slices(slices), .pieces(pieces), .offsets(offsets),
         .planes(planes), .lanes_full(lanes_full), .lanes_last(lanes_last), .piece_lanes(piece_lanes),
         .first_lane(first_lane), .strip_lanes(strip_lanes), .bounded(bounded), .output_width(output_width),
@@ -137,7 +139,7 @@ module word_gatherer #(
         .kernel_width(kernel_width), .first_address(first_address), .position_step(position_step),
         .row_step(row_step), .slice_step(slice_step), .offset_step(offset_step), .offset_row_step(offset_row_step),
         .plane_step(plane_step), .step_bases(step_bases), .issue(gathering), .begins(begins), .read(read),
-        .address(read_address), .outside(outside), .piece(piece), .first_piece(first_piece), .last_piece(last_piece),
+        .address(read_address), .outside(outside), .absent(absent), .piece(piece), .first_piece(first_piece), .last_piece(last_piece),
         .place(place), .lanes(lanes), .tile_lanes(tile_lanes), .turn(turn), .column(column), .chunk_end(chunk_end),
         .strip_end(strip_end)
     );
@@ -146,11 +148,12 @@ module word_gatherer #(
     assign read_currents = read && (mode == 2'd2);
 
     // ---- cycle n + 1: its bits go to their lanes
-    reg here_issue, here, here_outside, here_first, here_last, here_token, here_begins, here_chunk_end, here_strip_end;
+    reg here_issue, here, here_zero, here_outside, here_first, here_last, here_token, here_begins, here_chunk_end, here_strip_end;
     reg [ROW_BITS-1:0] here_place, here_lanes, here_tile_lanes, here_turn, here_column, here_index;
     always @(posedge clock) begin
         here_issue <= gathering && !reset;
         here <= piece && !reset;
+        here_zero <= outside || absent;
         here_outside <= outside;
         here_first <= first_piece;
         here_last <= last_piece && !reset;
@@ -168,7 +171,7 @@ module word_gatherer #(
 
     wire [ROWS-1:0] aligned;
     lane_aligner #(.ROWS(ROWS), .ROW_BITS(ROW_BITS)) aligner (
-        .row(here && !here_outside ? spike_word : {ROWS{1'b0}}), .turn(here_turn), .first(here_place),
+        .row(here && !here_zero ? spike_word : {ROWS{1'b0}}), .turn(here_turn), .first(here_place),
         .count(turned ? ROWS[ROW_BITS-1:0] : here_lanes), .limit(turned ? ROWS[ROW_BITS-1:0] : here_tile_lanes),
         .lanes(aligned)
     );
@@ -199,7 +202,7 @@ module word_gatherer #(
                     assign pixel_bits[element] = 1'b0;
                 end
                 if (element < COLUMNS && plane < CURRENT_BITS) begin : current
-                    assign current_bits[element] = current_row[element*CURRENT_BITS + plane];
+                    assign current_bits[element] = current_row[element*CURRENT_BITS + plane] && !here_zero;
                 end else begin : no_current
                     assign current_bits[element] = 1'b0;
                 end

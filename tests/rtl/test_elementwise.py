@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtss.compiler.schedule.events import pool_taps
-from dtss.compiler.schedule.format import Add, Image, MaxPool, Steps, SumPool, TokenSum, Value
+from dtss.compiler.schedule.events import window_taps
+from dtss.compiler.schedule.format import Add, MaxPool, Steps, SumPool, TokenSum, Value
 from dtss.compiler.schedule.interpret import _elementwise
 from dtss.rtl.benches.elementwise_cases import reduce_windows
 from dtss.rtl.elementwise import (
@@ -131,8 +131,8 @@ def test_the_model_of_the_bench_is_the_interpreters_for_pools(
     )  # fmt: skip
     value = np.random.default_rng(1).integers(-50, 50, (height, width, channels))
     assert np.array_equal(reduce_windows(operation, [value]), _elementwise(node, [value[None]])[0])
-    image = Image(name="image", inputs=(), shape=value.shape, value=COUNT, steps=Steps(active=(0,)))
-    assert operation_reads(operation) == pool_taps(node, image) * operation.slices * stored.planes * 2
+    taps = window_taps(node.shape, value.shape, (kernel, kernel), stride, padding)
+    assert operation_reads(operation) == taps * operation.slices * stored.planes * 2
 
 
 def test_the_model_of_the_bench_is_the_interpreters_for_sums() -> None:
