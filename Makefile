@@ -9,11 +9,12 @@ DEMO := build/demo
 # Touched when everything of that kind is installed; older than what says what to install: install again.
 RUN_STAMP := $(VENV)/.installed-to-run
 TEST_STAMP := $(VENV)/.installed-to-test
+FORMAL_STAMP := $(VENV)/.installed-to-prove
 REQUIREMENTS := pyproject.toml setup.py constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow verify-full lint check-types format clean system-packages
+.PHONY: help demo test test-slow verify-full formal lint check-types format clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +41,9 @@ verify-full: system-packages $(TEST_STAMP) ## run Spikformer-4-384, untrained, w
 test-slow: system-packages $(TEST_STAMP) ## run the tests that take minutes
 	$(BIN)/pytest $(PYTEST_FLAGS) -m slow $(if $(DATA),--data "$(DATA)")
 
+formal: $(FORMAL_STAMP) ## prove the Verilog's properties with SymbiYosys, and that the proofs find seeded bugs
+	$(BIN)/pytest $(PYTEST_FLAGS) --dist load -m slow tests/rtl/test_formal.py
+
 lint: $(TEST_STAMP) check-types ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,6 +67,10 @@ $(TEST_STAMP): $(REQUIREMENTS) | $(BIN)/python
 	$(PIP_INSTALL) --editable '.[test]'
 	$(PIP_INSTALL) --no-deps spikingjelly # it asks for torchvision, which brings a CUDA build of torch
 	@touch $(RUN_STAMP) $@
+
+$(FORMAL_STAMP): $(TEST_STAMP)
+	$(PIP_INSTALL) --editable '.[formal]'
+	@touch $@
 
 $(RUN_STAMP): $(REQUIREMENTS) | $(BIN)/python
 	@echo "Installing dtss into $(VENV) (minutes the first time) …"

@@ -348,4 +348,60 @@ module gather_walker #(
         end
 
     wire unused = &{1'b0, turn_forward[ROW_BITS], wrapped_strip_lane[ROW_BITS], past_rows[ROW_BITS], positions};
+
+`ifdef FORMAL
+    // What the word_gatherer counts on: chunks begin and end in turn, the first one only with room for it, a position
+    // of elements lasts as long as its planes take to leave, and a chunk of turned words ends with a word.
+    reg                 started = 1'b0;
+    reg                 open = 1'b0;        // a chunk has begun and has not ended
+    reg [PLANE_BITS:0]  position_cycles;    // since the last position of elements ended, as far as it matters
+    localparam [PLANE_BITS:0] MANY = {(PLANE_BITS+1){1'b1}};
+    always @(posedge clock) begin
+        started <= 1'b1;
+        if (!started)
+            assume (reset);
+        else
+            assume (start || (!running && !$past(running)) || $stable({mode, outer, together, slot_steps, strips,
+                positions_full, positions_last, tiles, slices, pieces, offsets, planes, lanes_full, lanes_last}));
+        assume (planes != 0);
+        assume (positions_full != 0 && positions_last != 0);
+        assume (!turned || (positions_full <= ROWS && positions_last <= ROWS));
+        assume (lanes_full != 0 && lanes_full <= ROWS && lanes_last != 0 && lanes_last <= ROWS);
+        assume (!(start && running));
+        if (reset || start)
+            open <= 1'b0;
+        else if (issue)
+            open <= !chunk_end;
+        if (reset || start)
+            position_cycles <= MANY;
+        else if (last_piece)
+            position_cycles <= 1;
+        else if (position_cycles != MANY)
+            position_cycles <= position_cycles + 1'b1;
+        if (started && !reset && !start) begin
+            assert (open == inside_chunk);
+            assert (running || !inside_chunk);
+            assert (position_cycles != 0 && position_cycles <= MANY);
+            if (running)
+                assert (position_cycles == MANY || position_cycles > cycle);
+            if (running)
+                assert (inside_chunk || cycle == 0);
+            if (issue) begin
+                assert (begins == !open);
+                assert (!begins || may_begin);
+            end
+            assert (!begins || issue);
+            if (chunk_end)
+                assert (last_piece);
+            if (last_piece)
+                assert (issue);
+            if (last_piece && by_element)
+                assert (position_cycles >= planes);
+            if (issue && turned) begin
+                assert (!chunk_end || !piece);
+                assert (last_piece == chunk_end);
+            end
+        end
+    end
+`endif
 endmodule

@@ -78,4 +78,38 @@ module mask_unit #(
             visited <= {TIME_STEPS{1'b0}};
         else if (enable)
             visited <= last ? {TIME_STEPS{1'b0}} : visited | step;
+
+`ifdef FORMAL
+    // A position's visits: each live step of the window once, in ascending order, and nothing else.
+    reg                  started = 1'b0;
+    reg [TIME_STEPS-1:0] seen;      // steps of this position that were visited
+    always @(posedge clock) begin
+        started <= 1'b1;
+        if (!started)
+            assume (reset);
+        else if (seen != {TIME_STEPS{1'b0}})
+            assume ($stable({window, state_steps, active_steps, membrane_writes}));
+        if (reset || (enable && last))
+            seen <= {TIME_STEPS{1'b0}};
+        else if (enable)
+            seen <= seen | step;
+        if (started && !reset) begin
+            assert (seen == visited);
+            assert ((seen & ~(state_steps & window)) == {TIME_STEPS{1'b0}});
+            assert ((step & (step - 1'b1)) == {TIME_STEPS{1'b0}});
+            assert (step_live == (enable && step != {TIME_STEPS{1'b0}}));
+            assert (step == {TIME_STEPS{1'b0}} || seen < step);
+            if (step_live)
+                assert ((step & state_steps & window & ~seen) == step);
+            if (output_live)
+                assert (step_live && (step & active_steps) == step);
+            if (membrane_write)
+                assert (step_live && (step & membrane_writes) == step);
+            if (membrane_read)
+                assert (step_live && (step & membrane_reads) == step);
+            if (enable && last)
+                assert ((seen | step) == (state_steps & window));
+        end
+    end
+`endif
 endmodule

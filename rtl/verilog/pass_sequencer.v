@@ -274,4 +274,60 @@ module pass_sequencer #(
         end
 
     wire unused = &{1'b0, wrapped_lane[ROW_BITS]};
+
+`ifdef FORMAL
+    // Chunks that were taken from the word_gatherer and are not yet given back: never fewer than none, none between strips.
+    localparam HELD_BITS = COUNT_BITS + TIME_STEPS + 1;
+    reg                 started = 1'b0;
+    reg                 begun = 1'b0;
+    reg [HELD_BITS-1:0] held;
+    reg [HELD_BITS-1:0] steps_done, step_count;
+    integer             number;
+    always @* begin
+        steps_done = 0;
+        step_count = 0;
+        for (number = 0; number < TIME_STEPS; number = number + 1) begin
+            steps_done = steps_done + (slot_steps[number] && !steps_left[number]);
+            step_count = step_count + slot_steps[number];
+        end
+    end
+    wire [HELD_BITS-1:0] strip_chunks = outer || together ? tiles : tiles * step_count;
+    wire [HELD_BITS-1:0] chunks_done = outer || together ? tiles - tiles_left : steps_done * tiles + tiles - tiles_left;
+    always @(posedge clock) begin
+        started <= 1'b1;
+        if (!started)
+            assume (!begun);
+        else
+            assume (start || $stable({outer, together, gathered, strips, output_tiles, tiles, slot_steps, state_steps}));
+        assume (strips != 0 && output_tiles != 0 && tiles != 0);
+        assume (begun || !advance);
+        if (start) begin
+            begun <= 1'b1;
+            held <= 0;
+        end else if (advance) begin
+            begun <= !last;
+            held <= held + first_use - last_use;
+        end
+        if (begun && !start) begin
+            assert (tiles_left != 0 && tiles_left <= tiles);
+            assert (output_tiles_left != 0 && output_tiles_left <= output_tiles);
+            assert (first_output_tile == (output_tiles_left == output_tiles));
+            assert ((steps_left & ~slot_steps) == 0 && (steps_left != 0 || slot_steps == 0));
+            if (outer || together || !streams)
+                assert (steps_left == slot_steps);
+            if (!streams)
+                assert (tiles_left == tiles);
+            if (!gathered) begin
+                assert (held == (!streams || (first_output_tile && last_output_tile) ? 0
+                    : first_output_tile ? chunks_done : last_output_tile ? strip_chunks - chunks_done : strip_chunks));
+                if (last_use)
+                    assert (held + first_use != 0);
+                if (advance && strip_end)
+                    assert (held + first_use == last_use);
+            end
+            if (first_use)
+                assert (streams);
+        end
+    end
+`endif
 endmodule

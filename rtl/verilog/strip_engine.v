@@ -626,4 +626,50 @@ module strip_engine #(
         visit && visit_output && !stores_currents, visit && visit_output && stores_currents, current_columns,
         has_neuron, membrane_read, visit && visit_write, source_read
     };
+
+`ifdef FORMAL
+    // What a masked step cannot do. `walked` is the step of the visit, `written` that of the results that are stored.
+    reg                  started = 1'b0;
+    reg [TIME_STEPS-1:0] walked, walked_window, walked_state, walked_active, walked_writes, written;
+    reg                  stream_is_due;    // a pass has begun and its stream has not ended
+    always @(posedge clock) begin
+        started <= 1'b1;
+        if (!started)
+            assume (reset);
+        else
+            assume ((idle && $past(idle)) || $stable({layer, passes}));
+        assume (rows_full != 0 && rows_last != 0);
+        walked <= step;
+        walked_window <= current_window;
+        walked_state <= state_steps;
+        walked_active <= active_steps;
+        walked_writes <= membrane_writes;
+        written <= walked;
+        stream_is_due <= !reset && (advance || (stream_is_due && !stream_last));
+        if (started && !reset && !$past(reset)) begin
+            // No visit but of a live step of the window.
+            if (visit)
+                assert (walked != 0 && (walked & (walked - 1'b1)) == 0 && (walked & walked_state & walked_window) == walked);
+            if (visit && visit_output)
+                assert ((walked & walked_active) == walked);
+            // No membrane write but at a live step that a later one reads.
+            if (visit && visit_write)
+                assert ((walked & walked_state & walked_window & walked_writes) == walked);
+            // No spike at a step whose output is masked, and nothing of it is stored.
+            if (visit && (walked & walked_active) == 0)
+                assert (spikes == {COLUMNS{1'b0}});
+            if (spike_write_enable || current_write_enable)
+                assert (walk_valid && (written & $past(walked_active)) == written && written != 0);
+            if (walk_valid && (written & $past(walked_active)) == 0)
+                assert (result_spikes == {COLUMNS{1'b0}} && !spike_write_enable && !current_write_enable);
+            // A pass never takes a chunk that is not complete, and releases none before it has streamed.
+            if (words_taken)
+                assert (words_ready);
+            if (streaming)
+                assert (stream_is_due);
+            if (words_released)
+                assert (stream_is_due);
+        end
+    end
+`endif
 endmodule

@@ -279,4 +279,115 @@ module word_gatherer #(
     end
     always @(posedge clock)
         chunk_written <= word_complete && word_ends_chunk && !reset;
+
+`ifdef FORMAL
+    // Each chunk that was begun is in one place: being read, on its way, written and waiting, or taken by a pass.
+    // What gather_walker promises is assumed here and proved there; a pass takes only what waits and gives back only
+    // what it took, which strip_engine and pass_sequencer prove.
+    localparam HELD_BITS = COUNT_BITS + 2;
+    reg                  started = 1'b0;
+    reg                  open;              // a chunk has begun and has not ended
+    reg                  running = 1'b0;    // a run has started since the reset
+    reg [COUNT_BITS-1:0] places;            // chunks that the strip buffer holds
+    reg [HELD_BITS-1:0]  taken_chunks;      // and not released
+    reg [PLANE_BITS:0]   position_cycles;   // since the last position of elements ended, as far as it matters
+    localparam [PLANE_BITS:0] MANY = {(PLANE_BITS+1){1'b1}};
+    wire                 last_piece_leaves = leaving_chunk_end && planes_leaving != 0;
+    wire [HELD_BITS-1:0] on_the_way = open + here_chunk_end + last_piece_leaves + chunk_written;
+    // The words and flags as the strip buffer gets them.
+    reg [LANE_BITS-1:0]  written_lane;      // words since the last flags
+    reg [GROUP-1:0]      written_flags;     // those of them that are not zero
+    reg [WORD_ADDRESS_BITS-1:0] written_word;
+    wire [GROUP-1:0]     written_now = written_flags | ({{(GROUP-1){1'b0}}, |word_write_row} << written_lane);
+    always @(posedge clock) begin
+        started <= 1'b1;
+        if (!started)
+            assume (reset);
+        else begin
+            assume (!running || start || $stable(row));
+            if (start)  // the run before it has ended
+                assume (!open && !here_issue && !here_chunk_end && planes_leaving == 0 && !word_write_enable && !chunk_written);
+            if (start)
+                assume (!taken && !released && !gathering);
+            if (!running)
+                assume (!gathering && !released);
+        end
+        assume (!taken || (ready && !start));
+        assume (!released || taken_chunks != 0);
+        assume (planes != 0);
+        assume (!gathering || (begins == !open));
+        assume (!begins || gathering);
+        assume (!chunk_end || last_piece);
+        assume (!last_piece || gathering);
+        assume (!piece || gathering);
+        assume (!turned || ((last_piece == chunk_end) && (!chunk_end || !piece)));
+        assume (!(last_piece && by_element) || position_cycles >= planes);
+        open <= !reset && !start && (gathering ? !chunk_end : open);
+        if (reset)
+            running <= 1'b0;
+        else if (start)
+            running <= 1'b1;
+        if (start)
+            places <= chunks;
+        if (reset || start)
+            taken_chunks <= 0;
+        else
+            taken_chunks <= taken_chunks + taken - released;
+        if (reset || start)
+            position_cycles <= MANY;
+        else if (last_piece)
+            position_cycles <= 1;
+        else if (position_cycles != MANY)
+            position_cycles <= position_cycles + 1'b1;
+        if (reset || start || flag_write_enable) begin
+            written_lane <= 0;
+            written_flags <= 0;
+        end else if (word_write_enable) begin
+            written_lane <= written_lane + 1'b1;
+            written_flags <= written_now;
+        end
+        if (word_write_enable)
+            written_word <= word_write_address;
+        if (started && !reset && !running)
+            assert (!open && !here_issue && !here_last && planes_leaving == 0 && on_the_way == 0 && waiting == 0);
+        if (started && !reset && running && !start) begin
+            // The credits: no chunk is begun without room, and the strip buffer never has more than it holds.
+            assert (room + waiting + taken_chunks + on_the_way == places);
+            assert (room <= places && waiting <= places && taken_chunks <= places);
+            if (begins)
+                assert (waiting + taken_chunks + on_the_way < places);
+            // A chunk counts as complete with its last word and its last flags.
+            if (chunk_written)
+                assert (word_write_enable && flag_write_enable);
+            // Each flag says whether its word is zero, a word that follows in its group follows in the memory too, and
+            // no group has more than its flags.
+            if (flag_write_enable)
+                assert (word_write_enable && flag_write_row == written_now);
+            if (word_write_enable && written_lane != 0)
+                assert (word_write_address == written_word + 1'b1);
+            if (word_write_enable && written_lane == LAST_LANE)
+                assert (flag_write_enable);
+            // How the words get there.
+            assert (flag_lane == (flag_write_enable ? 0 : written_lane + word_write_enable));
+            assert (flags == (flag_write_enable ? 0 : word_write_enable ? written_now : written_flags));
+            assert ((flags >> flag_lane) == 0 && flag_lane <= LAST_LANE && written_lane <= LAST_LANE);
+            if (flag_lane != 0)
+                assert (next_word == (word_write_enable ? word_write_address : written_word) + 1'b1);
+            assert (!here_chunk_end || here_last);
+            assert (!here_last || here_issue);
+            assert (!here_token || here);
+            assert (position_cycles != 0);
+            if (turned)
+                assert (here_last == here_chunk_end && (!here_last || !here_token));
+            if (by_element && here_last)
+                assert (planes_leaving <= 1 && position_cycles == 1);
+            if (by_element && position_cycles != 1)
+                assert (planes_leaving == 0 || planes_leaving + position_cycles == planes + 2);
+            if (by_element && position_cycles == 1)
+                assert (here_last);
+            if (!by_element)
+                assert (planes_leaving == 0);
+        end
+    end
+`endif
 endmodule
