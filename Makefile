@@ -9,11 +9,12 @@ DEMO := build/demo
 # Touched when everything of that kind is installed; older than what says what to install: install again.
 RUN_STAMP := $(VENV)/.installed-to-run
 TEST_STAMP := $(VENV)/.installed-to-test
+FORMAL_STAMP := $(VENV)/.installed-to-prove
 REQUIREMENTS := pyproject.toml setup.py constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint check-types format clean system-packages
+.PHONY: help demo test test-slow verify-full formal lint check-types format clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,8 +35,14 @@ demo: $(RUN_STAMP) ## compile the shipped digits checkpoint and simulate it at 4
 test: system-packages lint ## install what testing needs, then lint and run the tests (DATA=DIR for those that need a data set)
 	$(BIN)/pytest $(PYTEST_FLAGS) $(if $(DATA),--data "$(DATA)")
 
+verify-full: system-packages $(TEST_STAMP) ## run Spikformer-4-384, untrained, whole through its generated Verilog
+	$(BIN)/pytest -m full -s tests/rtl/test_full.py
+
 test-slow: system-packages $(TEST_STAMP) ## run the tests that take minutes
 	$(BIN)/pytest $(PYTEST_FLAGS) -m slow $(if $(DATA),--data "$(DATA)")
+
+formal: $(FORMAL_STAMP) ## prove the Verilog's properties with SymbiYosys, and that the proofs find seeded bugs
+	$(BIN)/pytest $(PYTEST_FLAGS) --dist load -m slow tests/rtl/test_formal.py
 
 lint: $(TEST_STAMP) check-types ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
@@ -60,6 +67,10 @@ $(TEST_STAMP): $(REQUIREMENTS) | $(BIN)/python
 	$(PIP_INSTALL) --editable '.[test]'
 	$(PIP_INSTALL) --no-deps spikingjelly # it asks for torchvision, which brings a CUDA build of torch
 	@touch $(RUN_STAMP) $@
+
+$(FORMAL_STAMP): $(TEST_STAMP)
+	$(PIP_INSTALL) --editable '.[formal]'
+	@touch $@
 
 $(RUN_STAMP): $(REQUIREMENTS) | $(BIN)/python
 	@echo "Installing dtss into $(VENV) (minutes the first time) …"

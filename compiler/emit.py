@@ -27,7 +27,8 @@ UNBOUNDED = Value(low=0, high=0)
 NOT_YET = SideCar(file="", sha256="")
 NO_USE = MemoryUse(row_bits=1, needed_rows=0, used_rows=0, capacity_rows=0)
 NO_PLAN = MemoryPlan(
-    weight_bits=0, weights_resident=True, weight=NO_USE, spike=NO_USE, current=NO_USE, membrane=NO_USE, image=NO_USE,
+    weight_bits=0, weights_resident=True, weight=NO_USE, parameter=NO_USE, strip=NO_USE,
+    stationary=NO_USE, spike=NO_USE, current=NO_USE, membrane=NO_USE, image=NO_USE,
     regions=(),
 )  # fmt: skip
 NO_REFERENCE = FloatReference(trained_accuracy=None, sample_accuracy=None)

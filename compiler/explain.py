@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dtss.compiler.graph.print import step_marks
 from dtss.compiler.passes.attention_orders import paths
 from dtss.compiler.passes.tiling_cost import EXPECTED_ONES, candidates
-from dtss.compiler.schedule.buffers import Buffer, buffers, memory_uses
+from dtss.compiler.schedule.buffers import BLOCK_MEMORIES, Buffer, buffers, memory_uses
 from dtss.compiler.schedule.format import (
     AnyNode,
     AttentionProduct,
@@ -116,9 +116,9 @@ def _rows(region: Region, use: MemoryUse) -> str:
 
 
 def _kept(schedule: Schedule, region: Region, needed: Mapping[tuple[MemoryName, str], Buffer]) -> str:
-    """A value's or a membrane's time on chip, or a weight block's number."""
-    if region.memory == "weight":
-        blocks = sum(other.memory == "weight" and other.node == region.node for other in schedule.memory.regions)
+    """A value's or a membrane's time on chip, or the number of a block of weights or parameters."""
+    if region.memory in BLOCK_MEMORIES:
+        blocks = sum(other.memory == region.memory and other.node == region.node for other in schedule.memory.regions)
         return f", block {region.block + 1} of {blocks}" if blocks > 1 else ""
     buffer = needed[region.memory, region.node]
     first, last = schedule.nodes[buffer.first].name, schedule.nodes[buffer.last].name

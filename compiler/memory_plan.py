@@ -13,15 +13,18 @@ import msgspec
 
 from dtss.compiler.errors import CompileError
 from dtss.compiler.schedule.buffers import (
+    BLOCK_MEMORIES,
     Buffer,
+    block_buffers,
     buffers,
     capacity_rows,
     memory_uses,
+    needed_block_rows,
     needed_rows,
-    needed_weight_rows,
     row_bits,
+    stationary_rows,
+    strip_rows,
     weight_bits,
-    weight_buffers,
     weights_fit,
 )
 from dtss.compiler.schedule.format import MemoryName, MemoryPlan, MemoryUse, Region, Schedule
@@ -32,12 +35,20 @@ VALUE_MEMORIES: tuple[MemoryName, ...] = ("spike", "current", "membrane", "image
 
 def plan_memory(schedule: Schedule, tensors: Tensors) -> MemoryPlan:
     """The regions of all memories; a `CompileError` names the entries of the hardware file that would be enough."""
-    weights = weight_buffers(schedule, tensors)
-    resident = weights_fit(schedule, weights)
-    regions = _in_a_ring(weights, capacity_rows(schedule, "weight"))
-    used = min(sum(buffer.rows for buffer in weights), capacity_rows(schedule, "weight"))
+    blocks = block_buffers(schedule)
+    resident = weights_fit(schedule, blocks)
+    regions: list[Region] = []
+    use: dict[str, MemoryUse] = {}
+    for name in BLOCK_MEMORIES:
+        here = [buffer for buffer in blocks if buffer.memory == name]
+        capacity = capacity_rows(schedule, name)
+        regions += _in_a_ring(here, capacity)
+        used = min(sum(buffer.rows for buffer in here), capacity)
+        use[name] = _use(schedule, name, needed_block_rows(here, resident), used)
+    for buffer, rows in (("strip", strip_rows), ("stationary", stationary_rows)):
+        most = max((rows(schedule, product) for product in schedule.products), default=0)
+        use[buffer] = _use(schedule, buffer, most, most)
     kept = buffers(schedule)
-    use: dict[MemoryName, MemoryUse] = {}
     for name in VALUE_MEMORIES:
         here = [buffer for buffer in kept if buffer.memory == name]
         placed = place(here)
@@ -48,12 +59,8 @@ def plan_memory(schedule: Schedule, tensors: Tensors) -> MemoryPlan:
     return MemoryPlan(
         weight_bits=weight_bits(schedule, tensors),
         weights_resident=resident,
-        weight=_use(schedule, "weight", needed_weight_rows(weights, resident), used),
-        spike=use["spike"],
-        current=use["current"],
-        membrane=use["membrane"],
-        image=use["image"],
         regions=tuple(regions),
+        **use,
     )
 
 
@@ -78,10 +85,10 @@ def _greedy(order: Iterable[Buffer]) -> dict[Buffer, int]:
     return starts
 
 
-def _in_a_ring(weights: Sequence[Buffer], capacity: int) -> list[Region]:
+def _in_a_ring(blocks: Sequence[Buffer], capacity: int) -> list[Region]:
     """One after the other, around the memory: what is fetched next overwrites what was needed longest ago."""
     regions, row = [], 0
-    for buffer in weights:
+    for buffer in blocks:
         regions.append(_region(buffer, row % max(1, capacity)))
         row += buffer.rows
     return regions
@@ -91,12 +98,12 @@ def _region(buffer: Buffer, first_row: int) -> Region:
     return Region(memory=buffer.memory, node=buffer.node, block=buffer.block, first_row=first_row, rows=buffer.rows)
 
 
-def _use(schedule: Schedule, name: MemoryName, needed: int, used: int) -> MemoryUse:
+def _use(schedule: Schedule, name: str, needed: int, used: int) -> MemoryUse:
     bits, capacity = row_bits(schedule, name), capacity_rows(schedule, name)
     return MemoryUse(row_bits=bits, needed_rows=needed, used_rows=used, capacity_rows=capacity)
 
 
-def _refuse_overflow(schedule: Schedule, use: Mapping[MemoryName, MemoryUse]) -> None:
+def _refuse_overflow(schedule: Schedule, use: Mapping[str, MemoryUse]) -> None:
     """Rows that do not fit, as the bytes a hardware file would have to give."""
     short = {
         f"memory.{name}_bytes": -(-found.used_rows * found.row_bits // 8)

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import ConstantCounts, Counts, ProductRules
-from dtss.compiler.schedule.events import elementwise_events
+from dtss.compiler.schedule.cycles import ConstantCounts, Counts, ProductRules, elementwise_totals
 from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Lif, Linear, Product, Schedule
 from dtss.hwsim.kernels import count_ones, count_spiking, gather_ones
 from dtss.hwsim.products import Tensors, pixel_taps, streamed_by_head
@@ -42,7 +41,7 @@ def counter_of(schedule: Schedule, tensors: Tensors, node: AnyNode, *, by_step: 
     """What of a node's counts no image changes, computed once. by_step: also add up the words of each step."""
     if isinstance(node, Product):
         return ProductCounter.of(schedule, tensors, node, by_step=by_step)
-    return ConstantCounter(ConstantCounts(elementwise_events(schedule, node).total()), schedule.time_steps)
+    return ConstantCounter(ConstantCounts(elementwise_totals(schedule, node)), schedule.time_steps)
 
 
 @dataclass(frozen=True)

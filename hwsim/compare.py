@@ -149,8 +149,8 @@ def compare(
     schedule, groups = result.schedule, _groups(result)
     time_steps = schedule.time_steps
     kinds = forms(most_steps(schedule), zero_share)
-    anns = {key: ann_costs(schedule, tensors, result.technology, form) for key, (_, form) in kinds.items()}
-    one, many = (plain_nodes(result, tensors, steps) for steps in (1, max(2, time_steps)))
+    anns = {key: ann_costs(schedule, result.technology, form) for key, (_, form) in kinds.items()}
+    one, many = (plain_nodes(result, steps) for steps in (1, max(2, time_steps)))
     whole = one if time_steps == 1 else many
     variants = (
         _measured(result, groups, "this", "this network"),
@@ -303,7 +303,7 @@ def _anns(
     products = sum(multiplications(schedule, part.node) for part in parts if isinstance(part.node, Product))
     slope = _slope(access_energies(schedule, result.technology))
     fixed = this - _accumulate_pj(result, parts)
-    checks = float(result.sum_of("zero_checks").mean()) / max(1, products)
+    checks = sum(float(part.counts.zero_checks.mean()) for part in parts) / max(1, products)
     rows = []
     for key, form in kinds.items():
         other = next(variant for variant in variants if variant.key == key).total.total_pj
@@ -367,7 +367,12 @@ def _skipped_pj(result: Result, parts: tuple[NodeResult, ...] | list[NodeResult]
     """What the words that were skipped would take, each in a cycle, if they were issued with one bit more than none."""
     schedule, constant = result.schedule, fed_by_the_image_alone(result.schedule)
     costs = access_energies(schedule, result.technology)
-    word = costs.spike_word + costs.accumulator_row_read + costs.accumulator_row_write + costs.leakage_cycle
+    bits = costs.access_bits
+    word = (
+        bits.word * costs.read_bit["strip_memory"]
+        + bits.accumulator_row * (costs.read_bit["accumulator_file"] + costs.write_bit["accumulator_file"])
+        + costs.leakage_cycle
+    )
     lanes = schedule.hardware.array.lanes * costs.gated_accumulate
     skipped = sum(
         float((part.counts.words_offered - part.counts.words_issued).mean())
@@ -386,7 +391,7 @@ def _spikes_per_synapse(result: Result) -> float | None:
 
 def value_bits_on_chip(schedule: Schedule, tensors: Tensors, form: Form) -> int:
     """Bits of values that the ANN keeps at its worst time, sums that go straight into an activation left out."""
-    ann = ann_schedule(schedule, tensors, form)
+    ann = ann_schedule(schedule, form)
     walked = {node.name for node in schedule.products if node.neuron is not None}
     kept = [
         (buffer, node.positions * node.channels * form.value_bits)

@@ -6,14 +6,12 @@ An access moves a whole row (C values) or word (R bits), whose width is in `acce
 
 with e_sram the table's energy of a 64-bit access to a memory of that capacity.
 
-    row of weights, of parameters      weight memory
-    row of currents                    current memory
-    row of membranes                   membrane memory
-    row of spikes                      spike memory
-    word of spikes                     spike memory, or image memory next to the image
-    non-zero flag                      as the words it speaks of; one for every word offered
-    row of accumulators                registers, per bit
-    stationary row                     a row of spikes for each plane, or a row of currents where a product stored it
+    weights, parameters, currents, membranes     a row of C values, each memory its own
+    stationary                                   a row of C weights
+    spikes                                       a word of R bits, or a row of C bits that the walk writes
+    strip                                        a word of R bits and its non-zero flag; a flag for every word offered
+    image                                        a pixel
+    accumulators                                 registers, per bit
 
 DRAM: whole bursts of the image, of the logits of each computed step, and of every weight block once an image, unless
 all weights stay on chip, loaded once when the machine is configured. A block's rows are written as it arrives.
@@ -26,25 +24,18 @@ Leakage: what the machine draws at all times, for as long as the node takes, its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.buffers import parameter_bits
-from dtss.compiler.schedule.cycles import Counter, Counts
-from dtss.compiler.schedule.dram import DramCounts, weight_bits_of
-from dtss.compiler.schedule.format import (
-    AnyNode,
-    AttentionProduct,
-    Image,
-    Product,
-    Schedule,
-)
+from dtss.compiler.schedule.accesses import READS, WRITES, AccessBits
+from dtss.compiler.schedule.cycles import COUNTS, Counts
+from dtss.compiler.schedule.dram import DramCounts, block_bits_of
+from dtss.compiler.schedule.format import Schedule
 from dtss.compiler.schedule.hardware import Hardware
-from dtss.hwsim.access import AccessBits
-from dtss.hwsim.products import Tensors
 from dtss.hwsim.technology import Technology
 
 BITS_PER_TABLE_ACCESS = 64
@@ -63,6 +54,8 @@ class EnergyByKind(msgspec.Struct, frozen=True, kw_only=True):
     lif_update: Picojoules
     weight_memory: Picojoules
     parameter_memory: Picojoules
+    stationary_memory: Picojoules
+    strip_memory: Picojoules
     spike_memory: Picojoules
     image_memory: Picojoules
     accumulator_file: Picojoules
@@ -86,6 +79,8 @@ class EnergySums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     lif_update: float
     weight_memory: float
     parameter_memory: float
+    stationary_memory: float
+    strip_memory: float
     spike_memory: float
     image_memory: float
     accumulator_file: float
@@ -96,50 +91,39 @@ class EnergySums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class AccessEnergies(msgspec.Struct, frozen=True, kw_only=True):
-    """What one event costs on one machine, in pJ."""
+    """What one event costs on one machine, in pJ.
+
+    read_bit, write_bit: of each memory kind; access_bits: of one access.
+    """
+
+    access_bits: AccessBits
 
     accumulate: float
     gated_accumulate: float
     zero_check: float
     lif_update: float
-    weight_row: float
-    parameter_value_bit: float
-    spike_word: float
-    spike_row: float
-    spike_flag: float
-    image_word: float
-    image_flag: float
-    current_row: float
-    membrane_row: float
-    accumulator_row_read: float
-    accumulator_row_write: float
+    read_bit: dict[str, float]
+    write_bit: dict[str, float]
     dram_bit: float
     leakage_cycle: float
 
 
 def access_energies(schedule: Schedule, technology: Technology) -> AccessEnergies:
     """The table applied to the machine's widths and capacities."""
-    bits, widths, memory = AccessBits.of(schedule.hardware), schedule.hardware.widths, schedule.hardware.memory
-
-    def per_bit(capacity_bytes: int) -> float:
-        return technology.sram_access.at(capacity_bytes) / BITS_PER_TABLE_ACCESS
-
+    widths, memory = schedule.hardware.widths, schedule.hardware.memory
+    sram = {
+        f"{name.removesuffix('_bytes')}_memory": technology.sram_access.at(getattr(memory, name))
+        / BITS_PER_TABLE_ACCESS
+        for name in memory.__struct_fields__
+    }
     return AccessEnergies(
+        access_bits=AccessBits.of(schedule),
         accumulate=technology.accumulate.at(widths.accumulator),
         gated_accumulate=technology.gated_accumulate.pj,
         zero_check=technology.zero_check.pj,
         lif_update=technology.lif_update.at(widths.membrane),
-        weight_row=bits.weight_row * per_bit(memory.weight_bytes),
-        parameter_value_bit=bits.parameter_row * per_bit(memory.weight_bytes),
-        spike_word=bits.word * per_bit(memory.spike_bytes),
-        spike_row=bits.spike_row * per_bit(memory.spike_bytes),
-        spike_flag=bits.flag * per_bit(memory.spike_bytes),
-        image_word=bits.word * per_bit(memory.image_bytes),
-        image_flag=bits.flag * per_bit(memory.image_bytes),
-        current_row=bits.current_row * per_bit(memory.current_bytes),
-        membrane_row=bits.membrane_row * per_bit(memory.membrane_bytes),
-        accumulator_row_read=bits.accumulator_row * technology.accumulator_read.pj,
-        accumulator_row_write=bits.accumulator_row * technology.accumulator_write.pj,
+        read_bit=sram | {"accumulator_file": technology.accumulator_read.pj},
+        write_bit=sram | {"accumulator_file": technology.accumulator_write.pj},
         dram_bit=technology.dram.pj,
         leakage_cycle=leakage_uw(schedule.hardware, technology) / schedule.hardware.frequency_mhz,
     )
@@ -160,72 +144,44 @@ def leakage_uw(hardware: Hardware, technology: Technology) -> float:
 
 
 def node_energies(
-    schedule: Schedule,
-    nodes: Sequence[AnyNode],
-    counts: Sequence[Counts],
-    dram: Sequence[DramCounts],
-    costs: AccessEnergies,
+    counts: Sequence[Counts], dram: Sequence[DramCounts], costs: AccessEnergies
 ) -> tuple[EnergyByKind, ...]:
-    """Energy of each of `nodes` for each image: computed as tables [nodes, B]."""
+    """Energy of each node for each image: computed as tables [nodes, B]."""
 
-    def table(rows: Iterable[Counter]) -> Counter:
-        return np.concatenate(tuple(rows)).reshape(len(nodes), -1)
+    def event(name: str) -> Picojoules:
+        rows = counts if name in COUNTS else dram
+        return np.concatenate([getattr(row, name) for row in rows]).reshape(len(counts), -1).astype(np.float64)
 
-    def count(name: str) -> Counter:
-        return table(getattr(found, name) for found in counts)
-
-    def dram_count(name: str) -> Counter:
-        return table(getattr(found, name) for found in dram)
-
-    from_image = np.array([[streams_the_image(schedule, node)] for node in nodes])
-    is_image = np.array([[isinstance(node, Image)] for node in nodes])
-    row_bits = np.array([[parameter_bits(schedule.hardware, node)] for node in nodes])
-    stationary = [stationary_rows(schedule, node, found) for node, found in zip(nodes, counts, strict=True)]
-    spike_rows, current_rows = (table(rows) for rows in zip(*stationary, strict=True))
-    reads, writes, flags = count("spike_word_reads"), count("spike_word_writes"), count("words_offered")
-    image_words = np.where(from_image, reads, np.where(is_image, writes, 0))
-    spike_words = np.where(from_image, 0, reads) + np.where(is_image, 0, writes)
-    image_flags, spike_flags = np.where(from_image, flags, 0), np.where(from_image, 0, flags)
-    energies = {
-        "accumulate": count("accumulates") * costs.accumulate,
-        "gated_accumulate": count("gated_accumulates") * costs.gated_accumulate,
-        "zero_check": count("zero_checks") * costs.zero_check,
-        "lif_update": count("lif_updates") * costs.lif_update,
-        "weight_memory": (count("weight_row_reads") + dram_count("weight_row_writes")) * costs.weight_row,
-        "parameter_memory": count("parameter_row_reads") * row_bits * costs.parameter_value_bit,
-        "spike_memory": spike_words * costs.spike_word
-        + spike_flags * costs.spike_flag
-        + (count("spike_row_writes") + spike_rows) * costs.spike_row,
-        "image_memory": image_words * costs.image_word + image_flags * costs.image_flag,
-        "accumulator_file": count("accumulator_reads") * costs.accumulator_row_read
-        + count("accumulator_writes") * costs.accumulator_row_write,
-        "membrane_memory": (count("membrane_row_reads") + count("membrane_row_writes")) * costs.membrane_row,
-        "current_memory": (count("current_row_reads") + count("current_row_writes") + current_rows) * costs.current_row,
-        "dram": (dram_count("dram_read_bits") + dram_count("dram_write_bits")) * costs.dram_bit,
-        "leakage": (count("cycles") + dram_count("stall_cycles")) * costs.leakage_cycle,
+    energies: dict[str, Picojoules] = {
+        "accumulate": event("accumulates") * costs.accumulate,
+        "gated_accumulate": event("gated_accumulates") * costs.gated_accumulate,
+        "zero_check": event("zero_checks") * costs.zero_check,
+        "lif_update": event("lif_updates") * costs.lif_update,
+        "dram": (event("dram_read_bits") + event("dram_write_bits")) * costs.dram_bit,
+        "leakage": (event("cycles") + event("stall_cycles")) * costs.leakage_cycle,
     }
+    for memory in READS:
+        read, written = moved_bits(memory, event, costs.access_bits)
+        energies[memory] = read * costs.read_bit[memory] + written * costs.write_bit[memory]
     by_node = zip(*energies.values(), strict=True)
     return tuple(EnergyByKind(**dict(zip(energies, row, strict=True))) for row in by_node)
 
 
-def streams_the_image(schedule: Schedule, node: AnyNode) -> bool:
-    return bool(node.inputs) and isinstance(schedule.node(node.inputs[0]), Image)
+def moved_bits(
+    memory: str, event: Callable[[str], NDArray[Any]], bits: AccessBits
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Bits read from and written to a memory, in the shape of `event(name)`, the counts of one event."""
+
+    def added(accesses: tuple[tuple[str, str], ...]) -> NDArray[Any]:
+        moved: NDArray[Any] = sum(event(name) * getattr(bits, width) for name, width in accesses)
+        return moved
+
+    return added(READS[memory]), added(WRITES[memory])
 
 
-def stationary_rows(schedule: Schedule, node: AnyNode, counts: Counts) -> tuple[Counter, Counter]:
-    """An attention product's stationary reads as (rows of C bits from spike memory, rows of currents)."""
-    none = np.zeros_like(counts.cycles)
-    if not isinstance(node, AttentionProduct):
-        return none, none
-    stationary = schedule.node(node.inputs[1])
-    if isinstance(stationary, Product) or stationary.value.is_current:
-        return none, counts.stationary_row_reads
-    return counts.stationary_row_reads * stationary.value.planes, none
-
-
-def configuration_bits(schedule: Schedule, tensors: Tensors) -> int:
-    """All weights, read from DRAM once."""
-    return sum(weight_bits_of(schedule, tensors, node) for node in schedule.nodes)
+def configuration_bits(schedule: Schedule) -> int:
+    """All weights and parameters, read from DRAM once."""
+    return sum(block_bits_of(schedule, node) for node in schedule.nodes)
 
 
 def total(energy: EnergyByKind, kinds: tuple[str, ...] = EnergyByKind.__struct_fields__) -> Picojoules:

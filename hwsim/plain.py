@@ -15,13 +15,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import Counter, Counts, block_cycles, elementwise_counts, load_cycles
+from dtss.compiler.schedule.cycles import Counter, Counts, ProductRules, elementwise_counts
 from dtss.compiler.schedule.dram import DramRules
-from dtss.compiler.schedule.events import DRAIN
 from dtss.compiler.schedule.format import AnyNode, Image, Integrator, Lif, Product, Schedule, Steps, TimeOrder
-from dtss.compiler.schedule.geometry import Geometry, PassTable, geometry, pass_table
+from dtss.compiler.schedule.geometry import geometry
 from dtss.hwsim.energy import EnergyByKind, access_energies, node_energies
-from dtss.hwsim.products import Tensors
 from dtss.hwsim.reshape import cut_again, dense_counts, whole, with_steps
 from dtss.hwsim.simulate import NodeResult, Result
 
@@ -36,7 +34,7 @@ class PlainNode(msgspec.Struct, frozen=True, kw_only=True):
     energy_pj: EnergyByKind
 
 
-def plain_nodes(result: Result, tensors: Tensors, time_steps: int) -> dict[str, PlainNode]:
+def plain_nodes(result: Result, time_steps: int) -> dict[str, PlainNode]:
     """Every node at `time_steps` steps."""
     plain = plain_schedule(result.schedule, time_steps)
     costs = access_energies(plain, result.technology)
@@ -49,10 +47,10 @@ def plain_nodes(result: Result, tensors: Tensors, time_steps: int) -> dict[str, 
         for name, (node, part) in pairs.items()
         for counts, cycles in [_counts(plain, node, part, density)]
     }
-    rules = DramRules.of(plain, tensors)
+    rules = DramRules.of(plain)
     dram = rules.counts(rules.timeline({name: cycles for name, (_, cycles) in counted.items()}).waited)
     counts_of = [counts for counts, _ in counted.values()]
-    energies = node_energies(plain, plain.nodes, counts_of, [dram[name] for name in counted], costs)
+    energies = node_energies(counts_of, [dram[name] for name in counted], costs)
     return {
         name: PlainNode(counts=counts, cycles=counts.cycles + dram[name].stall_cycles, energy_pj=energy)
         for name, counts, energy in zip(counted, counts_of, energies, strict=True)
@@ -155,25 +153,21 @@ def _counts(plain: Schedule, node: AnyNode, part: NodeResult, density: _Density)
         return counts, counts.cycles[:, None]
     dense = dense_counts(plain, node)
     streamed = _streamed(node, part, dense.counts, density)
-    cut = geometry(plain, node)
-    table = pass_table(cut)
-    words = _words(cut, table)
-    stream = _spread(streamed["stream_cycles"], words)
-    busy = stream + np.where(table.walk > 0, table.walk + DRAIN, 0)
-    load = load_cycles(table.rows, plain.hardware.array.weight_rows_per_cycle)
-    cycles, stalls = block_cycles(busy, load, table.block)
+    rules = ProductRules.of(plain, node)
+    if not rules.cut.walk_steps:
+        return dense.counts, dense.block_cycles
+    tiles = len(rules.cut.columns)
+    stream = _spread(whole(streamed["stream_cycles"] / tiles), rules)
+    found = rules.counts_of(stream, np.stack([stream.reshape(batch, -1).sum(-1), *np.zeros((3, batch), np.int64)]))
     issued = streamed["words_issued"]
     walk_reads = dense.counts.accumulator_reads - dense.counts.words_issued
-    fields = {name: np.repeat(getattr(dense.counts, name), batch) for name in Counts.__struct_fields__}
+    fields = {name: getattr(found.counts, name) for name in Counts.__struct_fields__}
     fields |= streamed | {
-        "cycles": cycles.sum(-1),
-        "load_stall_cycles": stalls.sum(-1),
-        "stream_cycles": stream.sum(-1),
+        "stream_cycles": found.counts.stream_cycles,
         "accumulator_reads": issued + walk_reads,
         "accumulator_writes": issued,
-        "spike_word_reads": issued,
     }
-    return Counts(**fields), cycles
+    return Counts(**fields), found.block_cycles
 
 
 def _streamed(node: Product, part: NodeResult, dense: Counts, density: _Density) -> dict[str, Counter]:
@@ -185,19 +179,17 @@ def _streamed(node: Product, part: NodeResult, dense: Counts, density: _Density)
     return {name: whole(density.share[name] * of) for name, of in _dense_of(dense).items()}
 
 
-def _spread(total: Counter, words: NDArray[np.int64]) -> Counter:
-    """`total` [B] over the passes in proportion to their words, whole cycles, none lost: [B, passes]."""
-    shares = words.cumsum() / max(1, words.sum())
-    return np.diff(whole(np.outer(total, shares)), prepend=0, axis=-1)
+def _spread(total: Counter, rules: ProductRules) -> NDArray[np.int64]:
+    """`total` [B] over the passes of an output tile in proportion to their words, whole cycles, none lost.
 
-
-def _words(cut: Geometry, table: PassTable) -> NDArray[np.int64]:
-    """Words offered in each pass."""
-    steps = len(cut.slot_steps) if cut.pass_steps == 1 and not cut.weights_change else 1
-    words: NDArray[np.int64] = np.where(
-        table.reduction_tile >= 0, cut.strip_positions[table.strip] * steps * cut.planes, 0
-    )
-    return words
+    [B, groups, pass steps, strips, reduction tiles], as `skipper.pass_sums`.
+    """
+    cut = rules.cut
+    shape = (cut.groups, cut.pass_steps if cut.slot_steps else 0, cut.strips, len(cut.rows))
+    words = np.broadcast_to(cut.pass_words[:, None], shape)
+    shares = words.ravel().cumsum() / max(1, words.sum())
+    spread: NDArray[np.int64] = np.diff(whole(np.outer(total, shares)), prepend=0, axis=-1)
+    return spread.reshape(len(total), *shape)
 
 
 def extension(result: Result) -> tuple[int, int]:

@@ -12,11 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.buffers import weight_buffers
 from dtss.compiler.schedule.cycles import ProductCounts, product_counts
 from dtss.compiler.schedule.format import AnyNode, Lif, Product, Schedule, Steps, Tiling, TimeOrder
 from dtss.compiler.schedule.geometry import geometry, group_positions
-from dtss.hwsim.products import Tensors
 
 
 def with_steps(schedule: Schedule, time_steps: int, steps_of: Callable[[AnyNode], Steps]) -> Schedule:
@@ -73,11 +71,6 @@ def _tilings(schedule: Schedule, node: Product, time_order: TimeOrder, slots: in
         yield msgspec.structs.replace(
             node.tiling, time_order=time_order, positions_per_strip=per_strip, strips=math.ceil(positions / per_strip)
         )
-
-
-def weight_rows(schedule: Schedule, tensors: Tensors) -> int:
-    """Rows of weight memory that all weights and parameters take at the machine's widths."""
-    return sum(buffer.rows for buffer in weight_buffers(schedule, tensors))
 
 
 def whole(values: NDArray[np.float64]) -> NDArray[np.int64]:

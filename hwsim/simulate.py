@@ -264,11 +264,11 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             loaded=loaded,
             program=Program.of(schedule, tensors),
             counters=tuple(counter_of(schedule, tensors, node, by_step=by_step) for node in schedule.nodes),
-            dram=DramRules.of(schedule, tensors),
+            dram=DramRules.of(schedule),
             groups=tuple(feeds_group(schedule, node) for node in schedule.nodes),
             steps={node.name: StepRules.of(schedule, node) for node in schedule.nodes} if by_step else {},
             images_at_once=images_per_chunk(schedule),
-            configuration_bits=configuration_bits(schedule, tensors),
+            configuration_bits=configuration_bits(schedule),
         )
 
     def run(
@@ -343,7 +343,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         costs = access_energies(schedule, technology)
         dram = self.dram.counts(when.waited)
         counts, moved = [found.counts for found in activity], [dram[node.name] for node in schedule.nodes]
-        energies = node_energies(schedule, schedule.nodes, counts, moved, costs)
+        energies = node_energies(counts, moved, costs)
         batch = len(counts[0].cycles)
 
         def steps(node: AnyNode, found: NodeActivity) -> StepCounts | None:

@@ -1,16 +1,21 @@
 """What of a node's work belongs to each time step, exactly, and what its steps share.
 
-    cycles of a node = Σ_t (words issued + walk + elementwise) + skipper + weight load + drain + DRAM wait
+    cycles of a node = Σ_t (words issued + walk + fill + elementwise)
+                     + skipper + weight load + word wait + drain + last results + control + DRAM wait
 
     word          of one (position, step, plane): it is offered, and issued or skipped, at its own step
     walk          visits a (position, step) a cycle, and reads and writes the membranes of that step
+    fill          brings the operand of a step that stays in the array
     elementwise   reads the operands of a step
 
 Steps share, so that no share of a step would mean anything:
 
     skipper       a cycle in which the flags of a whole group of words are zero: words of several steps
     weight load   a tile serves every step of a strip, and is hidden behind the pass before, which may be another step's
+    word wait     for the words of a strip, of all its steps, to be gathered
     drain         once a walk, which visits all steps where time runs innermost
+    last results  of a fill or of elementwise work, on their way to memory after the last row was read
+    control       a row of the program is fetched and begun
     DRAM wait     for the image or a weight block, both for all steps
 """
 
@@ -38,7 +43,8 @@ class StepCounts(msgspec.Struct, frozen=True, kw_only=True):
     active_bits: Counter
     accumulates: Counter
     walk_cycles: Counter  # visits alone: without the drain
-    elementwise_cycles: Counter
+    fill_cycles: Counter  # without the last results'
+    elementwise_cycles: Counter  # without the last results'
     membrane_row_reads: Counter
     membrane_row_writes: Counter
     lif_updates: Counter
@@ -52,7 +58,10 @@ class SharedCycles(msgspec.Struct, frozen=True, kw_only=True):
 
     skipper: Counter
     weight_load: Counter
+    word_wait: Counter
     drain: Counter
+    last_results: Counter
+    control: Counter
     dram_wait: Counter
 
     @classmethod
@@ -61,7 +70,13 @@ class SharedCycles(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             skipper=counts.stream_cycles - counts.words_issued,
             weight_load=counts.load_stall_cycles,
+            word_wait=counts.word_stall_cycles,
             drain=counts.walk_cycles - steps.walk_cycles.sum(axis=1),
+            last_results=counts.fill_cycles
+            - steps.fill_cycles.sum(axis=1)
+            + counts.elementwise_cycles
+            - steps.elementwise_cycles.sum(axis=1),
+            control=counts.control_cycles,
             dram_wait=dram.stall_cycles,
         )
 
@@ -81,8 +96,7 @@ class StepRules(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, schedule: Schedule, node: AnyNode) -> StepRules:
         """The rules for `node`."""
         if not isinstance(node, Product):
-            constant = _by_count(elementwise_events(schedule, node))
-            return cls(constant=constant | {"elementwise_cycles": constant["cycles"] - constant["walk_cycles"]})
+            return cls(constant=_by_count(elementwise_events(schedule, node)))
         cut = geometry(schedule, node)
         return cls(
             constant=_by_count(product_events(schedule, node, cut)),
@@ -105,8 +119,8 @@ class StepRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _by_count(events: ConstantEvents) -> dict[str, NDArray[np.int64]]:
-    """[T] of each constant event that belongs to a step, and of both kinds of cycles in any case."""
-    names = {"cycles", "walk_cycles"}.union(*events.by_step)
+    """[T] of each constant event that belongs to a step, and of the walk's cycles in any case."""
+    names = {"walk_cycles"}.union(*events.by_step)
     return {name: np.array([step.get(name, 0) for step in events.by_step], np.int64) for name in names}
 
 

@@ -6,14 +6,13 @@ The widths are those that `energy` charges: energy of a memory = bits · energy 
 from __future__ import annotations
 
 import msgspec
-import numpy as np
 
-from dtss.compiler.schedule.buffers import memory_uses, parameter_bits
-from dtss.compiler.schedule.cycles import Counter, Counts
+from dtss.compiler.schedule.accesses import READS, AccessBits
+from dtss.compiler.schedule.buffers import memory_uses
+from dtss.compiler.schedule.cycles import COUNTS, Counter, Counts
 from dtss.compiler.schedule.dram import DramCounts
-from dtss.compiler.schedule.format import AnyNode, Image, Schedule
-from dtss.hwsim.access import AccessBits
-from dtss.hwsim.energy import stationary_rows, streams_the_image
+from dtss.compiler.schedule.format import Schedule
+from dtss.hwsim.energy import moved_bits
 from dtss.hwsim.simulate import Result
 
 
@@ -28,37 +27,16 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
         return self.read_bits + self.written_bits
 
 
-def node_traffic(schedule: Schedule, node: AnyNode, counts: Counts, dram: DramCounts) -> dict[str, Traffic]:
-    """By the memory kinds of `energy.EnergyByKind`. A word's non-zero flag is a bit that is read with it."""
-    bits = AccessBits.of(schedule.hardware)
-    words = bits.word * counts.spike_word_reads + bits.flag * counts.words_offered
-    written_words = bits.word * counts.spike_word_writes
-    none = np.zeros_like(counts.cycles)
-    from_image, is_image = streams_the_image(schedule, node), isinstance(node, Image)
-    spike_rows, current_rows = stationary_rows(schedule, node, counts)
-    parameters = bits.parameter_row * parameter_bits(schedule.hardware, node)
-    moved = {
-        "weight_memory": (bits.weight_row * counts.weight_row_reads, bits.weight_row * dram.weight_row_writes),
-        "parameter_memory": (parameters * counts.parameter_row_reads, none),
-        "spike_memory": (
-            (none if from_image else words) + bits.spike_row * spike_rows,
-            (none if is_image else written_words) + bits.spike_row * counts.spike_row_writes,
-        ),
-        "image_memory": (words if from_image else none, written_words if is_image else none),
-        "accumulator_file": (
-            bits.accumulator_row * counts.accumulator_reads,
-            bits.accumulator_row * counts.accumulator_writes,
-        ),
-        "membrane_memory": (
-            bits.membrane_row * counts.membrane_row_reads,
-            bits.membrane_row * counts.membrane_row_writes,
-        ),
-        "current_memory": (
-            bits.current_row * (counts.current_row_reads + current_rows),
-            bits.current_row * counts.current_row_writes,
-        ),
-        "dram": (dram.dram_read_bits, dram.dram_write_bits),
-    }
+def node_traffic(schedule: Schedule, counts: Counts, dram: DramCounts) -> dict[str, Traffic]:
+    """By the memory kinds of `energy.EnergyByKind`."""
+    bits = AccessBits.of(schedule)
+
+    def event(name: str) -> Counter:
+        found: Counter = getattr(counts if name in COUNTS else dram, name)
+        return found
+
+    moved = {memory: moved_bits(memory, event, bits) for memory in READS}
+    moved["dram"] = dram.dram_read_bits, dram.dram_write_bits
     return {memory: Traffic(read_bits=read, written_bits=written) for memory, (read, written) in moved.items()}
 
 
@@ -77,7 +55,7 @@ def memory_rows(result: Result) -> tuple[MemoryRow, ...]:
     """The memories that something moves through, the busiest first."""
     schedule = result.schedule
     uses = {f"{name}_memory": use for name, use in memory_uses(schedule.memory).items()}
-    by_node = [node_traffic(schedule, node.node, node.counts, node.dram) for node in result.nodes]
+    by_node = [node_traffic(schedule, node.counts, node.dram) for node in result.nodes]
     rows = []
     for memory in by_node[0]:
         use = uses.get(memory)

@@ -84,13 +84,21 @@ def _parse(parser: VerilogParser, file: Path) -> Module | Finding:
     text = file.read_text(encoding="utf-8")
     parser.lexer.reset_lineno()
     try:
-        tree = parser.parse(text)
+        tree = parser.parse(_without_properties(text))
     except ParseError as error:
         return Finding(file=file.name, line=0, rule="parses", message=str(error))
     definitions = [item for item in tree.description.definitions if isinstance(item, ast.ModuleDef)]
     if [definition.name for definition in definitions] != [file.stem]:
         return Finding(file=file.name, line=0, rule="parses", message=f"must hold the module {file.stem} and no other")
     return Module(file.name, text, definitions[0])
+
+
+def _without_properties(text: str) -> str:
+    """Without what is only there for a proof, which is no hardware; lines keep their numbers."""
+    return _PROPERTIES.sub(lambda found: "\n" * found.group().count("\n"), text)
+
+
+_PROPERTIES = re.compile(r"^`ifdef FORMAL\n.*?^`endif\n", re.MULTILINE | re.DOTALL)
 
 
 def no_multiplication(modules: Mapping[str, Module]) -> Iterator[Finding]:

@@ -24,18 +24,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dtss-rtl",
-        description="Write the Verilog of a compiled schedule, and hold it to the integer golden model.",
+        description="Write the Verilog of a compiled schedule, and hold it to golden model and cycle rules.",
         epilog="exit codes: 0 ok, 1 a check failed, 2 wrong usage or a missing tool, "
         "3 bad input file or no place to write, 4 the schedule does not fit the hardware, 70 bug in this tool",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_generate(commands.add_parser("generate", help="write Verilog, memory contents and configurations"))
-    _add_verify(commands.add_parser("verify", help="lint, check the structure, and simulate every layer"))
+    _add_generate(commands.add_parser("generate", help="write Verilog, and what its memories and the DRAM hold"))
+    _add_verify(commands.add_parser("verify", help="lint, check the structure, and simulate whole images"))
     return parser
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Write Verilog, memory contents and layer configurations of a schedule."
+    parser.description = (
+        "Write the accelerator of a schedule: Verilog, its program, and the weights as it fetches them. "
+        "README.md in the folder says how to connect it."
+    )
     parser.add_argument("schedule", type=Path, metavar="SCHEDULE", help="schedule.json, written by dtss-compile")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write, as a whole")
     _add_common(parser, _generate)
@@ -43,17 +46,24 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Lint the Verilog, check its structure, run the unit benches, and run every layer on real images: every "
-        "accumulator, current, membrane and spike must equal the interpreter's, every counter dtss-sim's."
+        "Lint the Verilog, check its structure, run the unit benches, and run whole images through the AXI ports, "
+        "always with Verilator: every accumulator, current, membrane, spike and logit must equal the interpreter's, "
+        "every counter of every layer dtss-sim's, and so must the cycles of the image."
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder written by `dtss-rtl generate`")
     parser.add_argument(
-        "--simulator", choices=("verilator", "icarus", "both"), default="verilator", help="default: %(default)s"
+        "--simulator",
+        choices=("verilator", "icarus", "both"),
+        default="verilator",
+        help="of the unit benches (default: %(default)s)",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--images", type=positive, default=1, metavar="N", help="the first N sample images (default: 1)")
     which.add_argument("--image", type=index, metavar="INDEX", help="one sample image")
     parser.add_argument("--seed", type=index, default=0, metavar="N", help="of the unit benches (default: %(default)s)")
+    parser.add_argument(
+        "--wave", type=Path, metavar="FILE", help="run again to the first wrong value, and write its waveform (VCD)"
+    )
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="where builds, traces and logs go (default: DIR/verify)"
     )
@@ -74,7 +84,9 @@ def _generate(options: argparse.Namespace) -> int:
 
     manifest = generate(load(options.schedule), options.output)
     if options.json:
-        _print_json({"folder": str(options.output), "layers": len(manifest.layers), "files": len(manifest.files)})
+        _print_json(
+            {"folder": str(options.output), "program_rows": manifest.engine.program_rows, "files": len(manifest.files)}
+        )
     elif not options.quiet:
         print_generated(manifest, options.output)
     return EXIT_OK
@@ -106,9 +118,10 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _job(options: argparse.Namespace) -> Job:
+    from dtss.rtl.counts import counts_of_dtss_sim
     from dtss.rtl.generate import WORK
     from dtss.rtl.simulators import SIMULATORS
-    from dtss.rtl.verify import Job, counts_of_dtss_sim
+    from dtss.rtl.verify import Job
 
     images = range(options.images) if options.image is None else (options.image,)
     return Job(
@@ -118,6 +131,7 @@ def _job(options: argparse.Namespace) -> Job:
         images=tuple(images),
         seed=options.seed,
         counts_of=counts_of_dtss_sim,
+        wave=None if options.wave is None else options.wave.resolve(),
     )
 
 

@@ -1,24 +1,39 @@
-"""The strip engine's parameters, checked once, and the bit layout of the rows it reads."""
+"""The accelerator's parameters, checked once, and the bit layout of the rows it reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 import msgspec
 
+from dtss.compiler.schedule.buffers import capacity_rows
+from dtss.compiler.schedule.cycles import COUNTS
+from dtss.compiler.schedule.dram import transfers
 from dtss.compiler.schedule.errors import UnsupportedError
-from dtss.compiler.schedule.format import Lif, Schedule
+from dtss.compiler.schedule.format import (
+    AnyNode,
+    AttentionProduct,
+    Convolution,
+    Integrator,
+    Lif,
+    MaxPool,
+    Product,
+    Schedule,
+    SumPool,
+)
+from dtss.compiler.schedule.geometry import geometry
 from dtss.compiler.schedule.numerics import FixedLeak
-from dtss.rtl.layout import Layout
 
 SHIFT_BITS = 6
 PLANE_BITS = 5
 COUNTER_BITS = 48
+COUNTERS = (*COUNTS, "stall_cycles")  # numbered as in performance_counters.v
 NEURON_PARAMETERS = ("bias", "threshold", "reset_to", "initial")  # of a channel, lowest bits first
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Parameters of strip_engine.v under the same names; the properties are the ones that follow from them."""
+    """Parameters of accelerator.v under the same names; the properties are the ones that follow from them.
+
+    Memories are as deep as the hardware says.
+    """
 
     rows: int
     columns: int
@@ -32,12 +47,24 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     fixed_leak: int
     leak_multiplier_bits: int
     position_bits: int
-    descriptor_address_bits: int
-    weight_address_bits: int
-    flag_address_bits: int
-    word_address_bits: int
-    parameter_address_bits: int
-    membrane_address_bits: int
+    count_bits: int
+    size_bits: int
+    pixel_channels: int
+    pixel_planes: int
+    element_planes: int
+    turned_lanes: int
+    lane_count_bits: int
+    inputs: int
+    weight_rows: int
+    parameter_rows: int
+    stationary_rows: int
+    strip_words: int
+    spike_rows: int
+    current_rows: int
+    image_rows: int
+    membrane_rows: int
+    program_rows: int
+    node_bits: int
     shift_bits: int = SHIFT_BITS
     plane_bits: int = PLANE_BITS
     counter_bits: int = COUNTER_BITS
@@ -47,28 +74,60 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return bits_to_count(self.slots)
 
     @property
+    def row_bits(self) -> int:
+        return self.rows.bit_length()
+
+    @property
+    def column_bits(self) -> int:
+        return self.columns.bit_length()
+
+    @property
     def value_bits(self) -> int:
         return max(self.accumulator_bits, self.membrane_bits)
 
     @property
-    def descriptor_widths(self) -> dict[str, int]:
-        """Fields of descriptor_fields.v, in the order of its concatenation."""
-        return {
-            "last": 1,
-            "streams": 1,
-            "walks": 1,
-            "rows": self.rows.bit_length(),
-            "columns": self.columns.bit_length(),
-            "weight_base": self.weight_address_bits,
-            "flag_base": self.flag_address_bits,
-            "word_base": self.word_address_bits,
-            "words": self.slot_bits + 1 + self.plane_bits,
-            "first_slot": self.slot_bits,
-            "positions": self.position_bits,
-            "window": self.time_steps,
-            "parameter_base": self.parameter_address_bits,
-            "membrane_base": self.membrane_address_bits,
-        }
+    def weight_address_bits(self) -> int:
+        return bits_to_count(self.weight_rows)
+
+    @property
+    def parameter_address_bits(self) -> int:
+        return bits_to_count(self.parameter_rows)
+
+    @property
+    def word_address_bits(self) -> int:
+        return bits_to_count(self.strip_words)
+
+    @property
+    def flag_address_bits(self) -> int:
+        return bits_to_count(self.strip_words // self.group)
+
+    @property
+    def membrane_address_bits(self) -> int:
+        return bits_to_count(self.membrane_rows)
+
+    @property
+    def current_address_bits(self) -> int:
+        return bits_to_count(self.current_rows)
+
+    @property
+    def image_address_bits(self) -> int:
+        return bits_to_count(self.image_rows)
+
+    @property
+    def program_address_bits(self) -> int:
+        return bits_to_count(self.program_rows)
+
+    @property
+    def address_bits(self) -> int:
+        return bits_to_count(max(self.spike_rows, self.current_rows, self.image_rows))
+
+    @property
+    def word_count_bits(self) -> int:
+        return self.slot_bits + 1 + self.plane_bits
+
+    @property
+    def pixel_bits(self) -> int:
+        return self.pixel_channels * self.pixel_planes
 
     @property
     def layer_widths(self) -> dict[str, int]:
@@ -76,6 +135,8 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         steps = ("state_steps", "active_steps", "slot_steps", "reused_steps", "membrane_reads", "membrane_writes")
         return {
             "has_neuron": 1,
+            "integrates": 1,
+            "stored_currents": 1,
             "reads_parameters": 1,
             "stationary_operand": 1,
             "hard_reset": 1,
@@ -94,15 +155,136 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         }
 
     @property
-    def row_widths(self) -> dict[str, int]:
-        """Bits of one row of each memory that the owner fills."""
+    def sequence_widths(self) -> dict[str, int]:
+        """Fields of sequence_fields.v, in the order of its concatenation."""
+        address, step_bases = self.address_bits, self.time_steps * self.address_bits
         return {
-            "descriptor": sum(self.descriptor_widths.values()),
-            "weight": self.load_rows * self.columns * self.weight_bits,
-            "flag": self.group,
-            "word": self.rows,
-            "parameter": self.columns * len(NEURON_PARAMETERS) * self.value_bits,
+            "outer": 1,
+            "together": 1,
+            "gathered": 1,
+            "strips": self.position_bits,
+            "positions_full": self.position_bits,
+            "positions_last": self.position_bits,
+            "words_full": self.word_count_bits,
+            "words_last": self.word_count_bits,
+            "output_tiles": self.count_bits,
+            "columns_last": self.column_bits,
+            "tiles": self.count_bits,
+            "slices": self.count_bits,
+            "rows_full": self.row_bits,
+            "rows_last": self.row_bits,
+            "weight_base": self.weight_address_bits,
+            "parameter_base": self.parameter_address_bits,
+            "chunk_words": self.word_address_bits,
+            "chunk_groups": self.flag_address_bits,
+            "membrane_tile_step": self.membrane_address_bits,
+            "result_currents": 1,
+            "result_states": 1,
+            "result_base": address,
+            "result_lane": self.row_bits,
+            "result_position_step": address,
+            "result_strip_step": address,
+            "result_step_bases": step_bases,
+            "source_steps": self.time_steps,
+            "source_base": address,
+            "source_position_step": address,
+            "source_strip_step": address,
+            "source_step_bases": step_bases,
         }
+
+    @property
+    def gather_widths(self) -> dict[str, int]:
+        """Fields of gather_fields.v, in the order of its concatenation."""
+        sizes = ("output_width", "input_width", "input_height", "stride", "padding", "kernel_width")
+        addresses = (
+            "first_address", "position_step", "row_step", "slice_step", "offset_step", "offset_row_step", "plane_step",
+        )  # fmt: skip
+        return {
+            "mode": 2,
+            "outer": 1,
+            "together": 1,
+            "slot_steps": self.time_steps,
+            "stored_steps": self.time_steps,
+            **dict.fromkeys(("strips", "positions_full", "positions_last"), self.position_bits),
+            **dict.fromkeys(("chunks", "tiles", "slices", "pieces", "offsets"), self.count_bits),
+            "planes": self.plane_bits,
+            **dict.fromkeys(("lanes_full", "lanes_last", "piece_lanes", "first_lane", "strip_lanes"), self.row_bits),
+            "bounded": 1,
+            **dict.fromkeys(sizes, self.size_bits),
+            **dict.fromkeys(addresses, self.address_bits),
+            "chunk_words": self.word_address_bits,
+            "chunk_groups": self.flag_address_bits,
+            "step_bases": self.time_steps * self.address_bits,
+            "pad_row": self.pixel_bits,
+        }
+
+    @property
+    def stationary_widths(self) -> dict[str, int]:
+        """Fields of stationary_fields.v, in the order of its concatenation."""
+        address = self.address_bits
+        return {
+            "mode": 2,
+            "outer": 1,
+            "slot_steps": self.time_steps,
+            "stored_steps": self.time_steps,
+            "output_tiles": self.count_bits,
+            "columns_last": self.row_bits,
+            "tiles": self.count_bits,
+            "rows_full": self.row_bits,
+            "rows_last": self.row_bits,
+            "planes": self.plane_bits,
+            "first_lane": self.row_bits,
+            "first_address": address,
+            "row_step": address,
+            "tile_step": address,
+            "tile_lanes": self.row_bits,
+            "slice_step": address,
+            "plane_step": address,
+            "step_bases": self.time_steps * address,
+        }
+
+    @property
+    def elementwise_widths(self) -> dict[str, int]:
+        """Fields of elementwise_fields.v, in the order of its concatenation."""
+        address, inputs = self.address_bits, self.inputs
+        sizes = (
+            "kernel_height", "kernel_width", "stride", "padding", "input_height", "input_width", "output_height",
+            "output_width", "slices",
+        )  # fmt: skip
+        return {
+            "maximum": 1,
+            "currents": 1,
+            "active_steps": self.time_steps,
+            "planes_out": self.plane_bits,
+            "result_bases": self.time_steps * address,
+            "result_jump": address,
+            "available_steps": inputs * self.time_steps,
+            "planes": inputs * self.plane_bits,
+            "step_bases": inputs * self.time_steps * address,
+            **dict.fromkeys(("row_jumps", "slice_jumps", "column_jumps", "line_jumps"), inputs * address),
+            **dict.fromkeys(sizes, self.size_bits),
+        }
+
+    @property
+    def payload_bits(self) -> int:
+        run = (self.gather_widths, self.sequence_widths, self.layer_widths)
+        return max(
+            sum(sum(widths.values()) for widths in run),
+            sum(self.stationary_widths.values()),
+            sum(self.elementwise_widths.values()),
+        )
+
+    @property
+    def program_bits(self) -> int:
+        return 2 + self.node_bits + self.count_bits + self.payload_bits
+
+    @property
+    def weight_row_bits(self) -> int:
+        return self.load_rows * self.columns * self.weight_bits
+
+    @property
+    def parameter_row_bits(self) -> int:
+        return self.columns * len(NEURON_PARAMETERS) * self.value_bits
 
     @property
     def walk_widths(self) -> dict[str, int]:
@@ -114,10 +296,6 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "accumulators": self.accumulator_bits,
         }
 
-    @property
-    def layer_bits(self) -> int:
-        return sum(self.layer_widths.values())
-
     def verilog_parameters(self) -> dict[str, int]:
         """Name in Verilog → value."""
         return {name.upper(): getattr(self, name) for name in self.__struct_fields__}
@@ -128,13 +306,35 @@ def bits_to_count(count: int) -> int:
     return max(1, (count - 1).bit_length())
 
 
-def engine_for(schedule: Schedule, layouts: Sequence[Layout]) -> Engine:
-    """The engine that runs every product of `schedule`, with memories as deep as the deepest layer needs."""
+def engine_for(schedule: Schedule, program_rows: int) -> Engine:
+    """The machine that runs `schedule`."""
     array, widths = schedule.hardware.array, schedule.hardware.widths
     load_rows = min(array.weight_rows_per_cycle, array.rows)  # a tile has no more
-    lane_bits, beat_bits = bits_to_count(array.skip_group), bits_to_count(-(-array.rows // load_rows))
-    multiplier_bits = [_multiplier_bits(neuron) for neuron in schedule.lif_nodes]
-    flag_rows = max((layout.flag_rows for layout in layouts), default=1)
+    multiplier_bits = [_multiplier_bits(node) for node in schedule.nodes if isinstance(node, Lif | Integrator)]
+    cuts = {node.name: geometry(schedule, node) for node in schedule.products}
+    image = schedule.nodes[0]
+    row_bits = array.rows.bit_length()
+    counts = [
+        *(2 * cut.chunks for cut in cuts.values()),
+        *(len(cut.rows) + len(cut.columns) for cut in cuts.values()),
+        *(node.kernel[0] * node.kernel[1] for node in schedule.nodes if isinstance(node, Convolution)),
+        *(-(-node.channels // array.columns) for node in schedule.nodes),
+        len(transfers(schedule)),
+    ]
+    sizes = [
+        size for node in schedule.nodes for size in (*node.shape[:2], node.positions, -(-node.channels // array.rows))
+    ]
+    sizes += [
+        node.stride + node.padding for node in schedule.nodes if isinstance(node, Convolution | MaxPool | SumPool)
+    ]
+    elements = [
+        schedule.node(node.inputs[0]).value.planes for node in schedule.products
+        if isinstance(node, AttentionProduct) and node.stage == "score_value"
+    ]  # fmt: skip
+    turned = [int(cuts[node.name].strip_positions[0]) for node in schedule.products if _turns(node)]
+    counted = [
+        node.value.planes for node in schedule.nodes if not node.value.is_current and not isinstance(node, Product)
+    ]
     return Engine(
         rows=array.rows,
         columns=array.columns,
@@ -147,21 +347,33 @@ def engine_for(schedule: Schedule, layouts: Sequence[Layout]) -> Engine:
         load_rows=load_rows,
         fixed_leak=int(any(multiplier_bits)),
         leak_multiplier_bits=max([1, *multiplier_bits]),
-        position_bits=max([2, *(int(layout.cut.strip_positions.max()).bit_length() for layout in layouts)]),
-        descriptor_address_bits=_address_bits(len(layout.table) for layout in layouts),
-        weight_address_bits=max(beat_bits + 1, _address_bits(layout.weight_beats for layout in layouts)),
-        flag_address_bits=bits_to_count(flag_rows),
-        word_address_bits=max(lane_bits + 1, bits_to_count(flag_rows * array.skip_group)),
-        parameter_address_bits=_address_bits(layout.parameter_rows for layout in layouts),
-        membrane_address_bits=_address_bits(layout.membrane_rows for layout in layouts),
+        position_bits=max(row_bits, max(node.positions for node in schedule.nodes).bit_length()),
+        count_bits=max(row_bits + 1, max(counts).bit_length(), bits_to_count(len(transfers(schedule))) + 1),
+        size_bits=max(sizes).bit_length(),
+        pixel_channels=image.channels,
+        pixel_planes=image.value.planes,
+        element_planes=max([image.value.planes, *elements]),
+        turned_lanes=max([1, *turned]),
+        lane_count_bits=max(counted),
+        inputs=max([1, *(len(node.inputs) for node in schedule.nodes if not isinstance(node, Product | Lif))]),
+        weight_rows=capacity_rows(schedule, "weight") // load_rows,
+        parameter_rows=capacity_rows(schedule, "parameter"),
+        stationary_rows=max(1, capacity_rows(schedule, "stationary") // load_rows),
+        strip_words=capacity_rows(schedule, "strip") // array.skip_group * array.skip_group,
+        spike_rows=capacity_rows(schedule, "spike"),
+        current_rows=capacity_rows(schedule, "current"),
+        image_rows=capacity_rows(schedule, "image"),
+        membrane_rows=max(1, capacity_rows(schedule, "membrane")),
+        program_rows=program_rows,
+        node_bits=bits_to_count(len(schedule.nodes) + 1),
     )
 
 
-def _address_bits(counts: Iterable[int]) -> int:
-    return bits_to_count(max(counts, default=1))
+def _turns(node: AnyNode) -> bool:
+    return isinstance(node, AttentionProduct) and node.stage == "key_value"
 
 
-def _multiplier_bits(neuron: Lif) -> int:
+def _multiplier_bits(neuron: Lif | Integrator) -> int:
     """Bits of a fixed-point leak's multiplier; 0 for a shift leak."""
     if not isinstance(neuron.leak, FixedLeak):
         return 0

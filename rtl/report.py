@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dtss.rtl.generate import Manifest
-from dtss.rtl.verify import LayerReport, Report
+from dtss.rtl.verify import ImageReport, LayerReport, Report
 
 WIDTH_OF_A_FILE = 120
 SHOWN_MISMATCHES = 20
@@ -19,17 +19,23 @@ SHOWN_MISMATCHES = 20
 def print_generated(manifest: Manifest, folder: Path) -> None:
     """One line: what was written, and where."""
     modules = sum(name.startswith("rtl/") for name in manifest.files)
-    _console().print(f"{folder}: {modules} Verilog modules, memories of {len(manifest.layers)} layers", highlight=False)
+    rows, transfers = manifest.engine.program_rows, manifest.shell.table_rows
+    said = f"{folder}: {modules} Verilog modules, a program of {rows} rows, {transfers} transfers of weights"
+    _console().print(said, highlight=False, soft_wrap=True)
 
 
 def print_report(report: Report) -> None:
     """A table of the layers, then every violation."""
     console = _console()
-    table = Table("layer", "image", "simulator", *_NUMBERS, "", title=f"{report.network}: RTL against golden model")
-    for name in _NUMBERS:
-        table.columns[list(_TITLES).index(name)].justify = "right"
-    for layer in report.layers:
-        table.add_row(*_row(layer))
+    numbers = ("cycles RTL", "cycles rules", "words", "spikes", "values", "wrong")
+    table = Table("layer", "image", *numbers, "", title=f"{report.network}: RTL against golden model")
+    for column in table.columns[2:-1]:
+        column.justify = "right"
+    for image in report.images:
+        for layer in (layer for layer in report.layers if layer.image == image.image):
+            table.add_row(layer.layer, *_row(layer, layer.words_issued))
+        words = sum(layer.words_issued for layer in report.layers if layer.image == image.image)
+        table.add_row("the whole image", *_row(image, words), end_section=True)
     console.print(table)
     for bench in report.benches:
         verdict = "ok" if bench.passed else f"FAILED, see {bench.log}"
@@ -38,21 +44,17 @@ def print_report(report: Report) -> None:
     console.print("all checks passed" if report.passed else "[bold red]checks failed[/]", highlight=False)
 
 
-_NUMBERS = ("cycles RTL", "cycles sim", "words", "spikes", "values", "wrong")
-_TITLES = ("layer", "image", "simulator", *_NUMBERS)
-
-
-def _row(layer: LayerReport) -> tuple[str, ...]:
-    spikes = layer.compared.get("spikes", 0)
-    values = sum(layer.compared.values()) - spikes
-    numbers = (layer.cycles_rtl, layer.cycles_simulated, layer.words_issued, spikes, values, layer.differing)
-    verdict = "[red]FAILED[/]" if layer.differing else "ok"
-    return layer.layer, str(layer.image), layer.simulator, *(f"{number:,}" for number in numbers), verdict
+def _row(report: ImageReport | LayerReport, words: int) -> tuple[str, ...]:
+    spikes = report.compared.get("spikes", 0)
+    values = sum(report.compared.values()) - spikes
+    numbers = (report.cycles_rtl, report.cycles_expected, words, spikes, values, report.differing)
+    verdict = "[red]FAILED[/]" if report.differing else "ok"
+    return str(report.image), *(f"{number:,}" for number in numbers), verdict
 
 
 def _print_violations(console: Console, report: Report) -> None:
     console.print(f"lint: {len(report.lint) or 'no'} warnings; structure: {len(report.structure) or 'no'} findings")
-    mismatches = [mismatch for layer in report.layers for mismatch in layer.mismatches]
+    mismatches = report.mismatches
     for item in (*report.lint, *report.structure, *mismatches[:SHOWN_MISMATCHES]):
         console.print(str(item), style="red", highlight=False, markup=False, soft_wrap=True)
     if len(mismatches) > SHOWN_MISMATCHES:

@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, Literal, get_args
 
 import msgspec
@@ -22,12 +23,17 @@ from dtss.compiler.schedule.errors import EXIT_USAGE, UserError
 Simulator = Literal["verilator", "icarus"]
 SIMULATORS: tuple[Simulator, ...] = get_args(Simulator)
 BENCH_TIMEOUT_SECONDS = 3600
+REQUEST = Path("request.json")  # in the folder where a bench runs
 
 
 class MissingToolError(UserError):
     """A program that the asked-for check needs is not installed."""
 
     exit_code = EXIT_USAGE
+
+
+class BenchError(Exception):
+    """A bench could not be built, or ended without an answer: the design may be why, so it counts as a failed check."""
 
 
 class BenchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,10 +102,11 @@ def _require(tool: str, hint: str) -> None:
         raise MissingToolError(tool, "is not on PATH", hint)
 
 
-def lint(sources: Sequence[Path], toplevel: str) -> list[str]:
+def lint(sources: Sequence[Path], toplevel: str, parameters: Mapping[str, int] = MappingProxyType({})) -> list[str]:
     """What `verilator --lint-only -Wall` has to say; nothing, if all is well."""
     environment = os.environ | verilator_environment()
-    command = ["verilator", "--lint-only", "-Wall", "--quiet", "--top-module", toplevel, *map(str, sources)]
+    numbers = [f"-G{name}={value}" for name, value in parameters.items()]
+    command = ["verilator", "--lint-only", "-Wall", "--quiet", "--top-module", toplevel, *numbers, *map(str, sources)]
     done = _run(command, environment)
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     said = [line for line in lines if line.startswith("%")]  # what else there is, perl says
@@ -114,9 +121,14 @@ def _run(command: list[str], environment: dict[str, str]) -> subprocess.Complete
     )
 
 
+def bench_file(name: str) -> Path:
+    """A file of the benches."""
+    return Path(str(resources.files("dtss.rtl"))) / "benches" / name
+
+
 def bench_source(name: str) -> Path:
     """The Verilog harness of a bench."""
-    return Path(str(resources.files("dtss.rtl"))) / "benches" / f"{name}.v"
+    return bench_file(f"{name}.v")
 
 
 def run_bench(request: BenchRequest) -> BenchRun:
@@ -124,10 +136,10 @@ def run_bench(request: BenchRequest) -> BenchRun:
     environment = os.environ | environment_for(request.simulator)
     folder = Path(request.run_folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "request.json").write_bytes(msgspec.json.encode(request))
+    (folder / REQUEST).write_bytes(msgspec.json.encode(request))
     log = folder / "log.txt"
     started = time.monotonic()
-    command = [sys.executable, "-m", "dtss.rtl.benches.launch", str(folder / "request.json")]
+    command = [sys.executable, "-m", "dtss.rtl.benches.launch", str(folder / REQUEST)]
     with log.open("wb") as output:
         passed = _succeeds(command, environment, output)
     return BenchRun(passed, time.monotonic() - started, log)

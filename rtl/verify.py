@@ -1,45 +1,51 @@
-"""dtss-rtl verify: lint, structure, unit benches, and every layer of the schedule against interpreter and simulator."""
+"""dtss-rtl verify: lint, structure, the unit benches, then whole images against interpreter and cycle rules."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from dtss.compiler.schedule import io
-from dtss.compiler.schedule.cycles import Counts, product_counts
 from dtss.compiler.schedule.errors import BadInputError
-from dtss.compiler.schedule.format import Schedule
-from dtss.compiler.schedule.interpret import Execution
+from dtss.compiler.schedule.interpret import interpret
 from dtss.compiler.schedule.io import LoadedSchedule
-from dtss.rtl.benches.plan import ANSWER, EXPECTED, PLAN, Answer, LayerPlan, Plan, layer_folder
 from dtss.rtl.check import Finding, check_structure
-from dtss.rtl.compare import Comparison, Mismatch, compare_counters
-from dtss.rtl.engine import Engine
-from dtss.rtl.generate import MANIFEST, SCHEDULE, TOP, LayerEntry, Manifest, read_manifest
-from dtss.rtl.layout import layout_of
-from dtss.rtl.memory_image import hex_text
-from dtss.rtl.simulators import BenchRequest, BenchRun, MissingToolError, Simulator, bench_source, lint, run_bench
-from dtss.rtl.stimulus import LayerStimulus, execute, layer_stimulus, popcounts, streamed_operand
+from dtss.rtl.compare import (
+    Comparison,
+    Mismatch,
+    Window,
+    compare_counters,
+    compare_logits,
+    compare_row,
+)
+from dtss.rtl.counts import END_CYCLES, STALLS, CountsOf, Image, NodeCounts
+from dtss.rtl.elementwise import ElementwiseParameters
+from dtss.rtl.engine import COUNTERS, Engine
+from dtss.rtl.expected import expected_row
+from dtss.rtl.generate import SCHEDULE, TOP, Manifest, read_manifest
+from dtss.rtl.network_run import Harness, Watched
+from dtss.rtl.program import ELEMENTWISE, FILL, RUN, ProgramRow, program
+from dtss.rtl.simulators import (
+    BenchError,
+    BenchRequest,
+    BenchRun,
+    Simulator,
+    bench_source,
+    lint,
+    run_bench,
+)
 
 LEAK_MULTIPLIER_BITS_OF_UNIT_BENCH = 8
-SPARE_CYCLES = 1000
-
-LayerCounts = Mapping[str, Mapping[str, int]]
-"""Layer → counter → events of one image."""
-
-CountsOf = Callable[[LoadedSchedule, Path, int], LayerCounts]
-"""(schedule, its file, image index) → the counts that the engine's counters must equal."""
+ELEMENTWISE_SIZES_OF_BENCH = {"count_bits": 8, "plane_bits": 4, "inputs": 2, "size_bits": 4, "address_bits": 10}
+CYCLE_LIMIT_FACTOR, SPARE_CYCLES = 2, 10_000
+STATUS_DONE = 0b11  # idle, done, no error
 
 Progress = Callable[[str], None]
 
@@ -54,18 +60,25 @@ class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     log: str
 
 
-class LayerReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One layer on one image: `differing` counts wrong values and wrong counters, `mismatches` holds the first."""
+class ImageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One image as a whole: what the ports said, and all its cycles, waits for DRAM among them.
 
-    layer: str
+    compared: values by quantity.  differing: how many are wrong; `mismatches` holds the first.
+    """
+
     image: int
-    simulator: str
     cycles_rtl: int
-    cycles_simulated: int
-    words_issued: int
+    cycles_expected: int
     compared: dict[str, int]
     differing: int
     mismatches: list[Mismatch]
+
+
+class LayerReport(ImageReport, frozen=True, kw_only=True):
+    """One node that has rows in the program, on one image; waits for DRAM are a counter and not among its cycles."""
+
+    layer: str
+    words_issued: int
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,16 +91,27 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     structure: list[Finding]
     benches: list[BenchReport]
     layers: list[LayerReport]
+    images: list[ImageReport]
 
     @property
     def passed(self) -> bool:
         clean = not self.lint and not self.structure
-        return clean and all(bench.passed for bench in self.benches) and not any(x.differing for x in self.layers)
+        return clean and all(bench.passed for bench in self.benches) and not self.mismatches
+
+    @property
+    def mismatches(self) -> list[Mismatch]:
+        return all_mismatches(self.layers, self.images)
+
+
+def all_mismatches(layers: Sequence[LayerReport], images: Sequence[ImageReport]) -> list[Mismatch]:
+    """In the order of the program, the images' own last."""
+    reports: list[ImageReport] = [*layers, *images]
+    return [mismatch for report in reports for mismatch in report.mismatches]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to verify, and where its files go."""
+    """What to verify, and where its files go. simulators: of the unit benches.  wave: a file for a waveform."""
 
     folder: Path
     work: Path
@@ -95,6 +119,7 @@ class Job:
     images: tuple[int, ...]
     seed: int
     counts_of: CountsOf
+    wave: Path | None = None
 
 
 def verify(job: Job, progress: Progress) -> Report:
@@ -105,202 +130,176 @@ def verify(job: Job, progress: Progress) -> Report:
     _make_folder(job.work)
     sources = sorted((job.folder / "rtl").glob("*.v"))
     progress("lint and structure")
-    warnings = lint(sources, TOP)
-    findings = check_structure(sources)
-    layers: list[LayerReport] = []
-    benches: list[BenchReport] = []
-    progress("golden model and simulator")
-    cases = _cases(job, manifest, loaded)
+    warnings, findings = lint(sources, TOP), check_structure(sources)
+    benches = []
     for simulator in job.simulators:
-        progress(f"{simulator}: unit benches")
-        benches.append(_report("units", simulator, run_bench(_unit_request(job, manifest.engine, sources, simulator))))
-        progress(f"{simulator}: {len(cases)} layers")
-        run, found = _run_layers(job, manifest, cases, sources, simulator)
-        benches.append(_report("layers", simulator, run))
-        layers += found
+        for bench, request in (("units", _unit_request), ("elementwise", _elementwise_request)):
+            progress(f"{simulator}: bench of the {bench}")
+            run = run_bench(request(job, manifest.engine, sources, simulator))
+            benches.append(_report(bench, simulator, run))
+    network, layers, images = verify_network(job, manifest, loaded, progress)
     return Report(
         folder=str(job.folder),
         network=manifest.network,
         changed_files=_changed_files(job.folder, manifest),
         lint=warnings,
         structure=findings,
-        benches=benches,
+        benches=[*benches, network],
         layers=layers,
+        images=images,
     )
 
 
-def counts_of_dtss_sim(loaded: LoadedSchedule, schedule_file: Path, image: int) -> LayerCounts:
-    """Run dtss-sim on one image and read its JSON."""
-    places = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    command = shutil.which("dtss-sim", path=places)
-    if command is None:
-        raise MissingToolError("dtss-sim", "is not on PATH", "install dtss in this environment")
-    with tempfile.TemporaryDirectory() as folder:
-        pixels, answer = Path(folder) / "image.npy", Path(folder) / "counts.json"
-        np.save(pixels, loaded.tensors[io.IMAGES][image : image + 1])
-        arguments = [str(schedule_file), "--images", str(pixels), "--json", str(answer), "--quiet"]
-        done = subprocess.run([command, *arguments], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BadInputError(
-                "dtss-sim", f"failed with exit code {done.returncode}: {done.stderr.strip()}", "run it by hand"
-            )
-        result = msgspec.json.decode(answer.read_bytes())
-    return {layer["name"]: layer["counts"] for layer in result["layers"]}
-
-
-def counts_of_the_rules(loaded: LoadedSchedule, schedule_file: Path, image: int) -> LayerCounts:
-    """The cycle rules themselves, without dtss-sim."""
-    del schedule_file
+def verify_network(
+    job: Job, manifest: Manifest, loaded: LoadedSchedule, progress: Progress
+) -> tuple[BenchReport, list[LayerReport], list[ImageReport]]:
+    """The images, from pixels to logits."""
     schedule = loaded.schedule
-    run = execute(schedule, loaded.tensors, loaded.tensors[io.IMAGES][image])
-    counts: dict[str, dict[str, int]] = {}
-    for node in schedule.products:
-        layout = layout_of(schedule, node)
-        counts[node.name] = no_counts = dict.fromkeys(Counts.__struct_fields__, 0)
-        if layout.runs:
-            operand = streamed_operand(schedule, loaded.tensors, run, layout)
-            found = product_counts(schedule, node, popcounts(operand, layout)).counts
-            counts[node.name] = {name: int(getattr(found, name)[0]) for name in no_counts}
-    return counts
-
-
-@dataclass(frozen=True)
-class Case:
-    """One layer on one image."""
-
-    entry: LayerEntry
-    image: int
-    stimulus: LayerStimulus
-    counts: Mapping[str, int]
-
-
-def _cases(job: Job, manifest: Manifest, loaded: LoadedSchedule) -> list[Case]:
+    pixels = loaded.tensors[io.IMAGES][list(job.images)]
+    progress("network: interpreter and cycle rules")
     cases = []
-    for image in job.images:
-        counts = job.counts_of(loaded, job.folder / SCHEDULE, image)
-        run = execute(loaded.schedule, loaded.tensors, loaded.tensors[io.IMAGES][image])
-        for entry in manifest.layers:
-            stimulus = _stimulus(loaded.schedule, loaded.tensors, run, manifest.engine, entry)
-            cases.append(Case(entry, image, stimulus, counts[entry.name]))
-    return cases
-
-
-def _stimulus(
-    schedule: Schedule, tensors: Mapping[str, np.ndarray], run: Execution, engine: Engine, entry: LayerEntry
-) -> LayerStimulus:
-    node = next((product for product in schedule.products if product.name == entry.name), None)
-    if node is None:
-        raise BadInputError(
-            f"{MANIFEST}: layers", f"{entry.name} is no product of the schedule", "generate the folder again"
+    for index, image_pixels in zip(job.images, pixels, strict=True):
+        run = interpret(schedule, loaded.tensors, image_pixels[None].astype(np.int64), np.float64)
+        image = Image(loaded, job.folder / SCHEDULE, index, run)
+        cases.append((image, job.counts_of(image)))
+    limit = SPARE_CYCLES + CYCLE_LIMIT_FACTOR * max(_all_cycles(counts) for _, counts in cases)
+    latency = schedule.hardware.dram.latency_cycles
+    harness = Harness(job.folder, job.work, manifest.engine, manifest.shell, latency)
+    started = time.monotonic()
+    try:
+        progress("network: build")
+        harness.build()
+        progress("network: run")
+        watched = harness.run(pixels, limit)
+    except BenchError as error:
+        mismatch = Mismatch(layer="network", quantity="run", where="", expected="logits", got=str(error))
+        failed = ImageReport(
+            image=job.images[0], cycles_rtl=0, cycles_expected=0, compared={}, differing=1, mismatches=[mismatch]
         )
-    return layer_stimulus(schedule, tensors, run, engine, layout_of(schedule, node))
+        return _network_bench(job, started, passed=False), [], [failed]
+    seconds = time.monotonic()
+    progress("network: compare")
+    rows = program(schedule, loaded.tensors)
+    layers: list[LayerReport] = []
+    images: list[ImageReport] = []
+    for (image, counts), seen in zip(cases, watched, strict=True):
+        layers += _layer_reports(manifest.engine, rows, image, counts, seen)
+        images.append(_image_report(image, counts, seen))
+    if job.wave is not None:
+        windows = (mismatch.window for mismatch in all_mismatches(layers, images))
+        first = next((window for window in windows if window is not None), None)
+        if first is not None:
+            progress(f"network: waveform of cycles {first[0]} to {first[1]}")
+            harness.trace(pixels, limit, job.wave, first)
+    return _network_bench(job, started, passed=True, ended=seconds), layers, images
 
 
-def _run_layers(
-    job: Job, manifest: Manifest, cases: Sequence[Case], sources: Sequence[Path], simulator: Simulator
-) -> tuple[BenchRun, list[LayerReport]]:
-    """One simulation of all cases."""
-    run_folder = job.work / simulator / "layers"
-    shutil.rmtree(run_folder, ignore_errors=True)
-    for index, case in enumerate(cases):
-        _write_case(job.folder / "memories" / case.entry.folder, run_folder / layer_folder(index), case)
-    plan = Plan(engine=manifest.engine, layers=tuple(_layer_plan(case) for case in cases))
-    (run_folder / PLAN).write_bytes(msgspec.json.encode(plan))
-    run = run_bench(_layer_request(job, manifest.engine, sources, simulator, run_folder))
-    if not (run_folder / ANSWER).exists():
-        return run, [_unfinished(case, simulator, run) for case in cases[:1]]
-    answer = msgspec.json.decode((run_folder / ANSWER).read_bytes(), type=Answer)
-    return run, [
-        _layer_report(case, simulator, layer.counters, layer.comparison)
-        for case, layer in zip(cases, answer.layers, strict=True)
+def _network_bench(job: Job, started: float, *, passed: bool, ended: float | None = None) -> BenchReport:
+    seconds = round((ended or time.monotonic()) - started, 1)
+    log = str(job.work / "network.log")
+    return BenchReport(bench="network", simulator="verilator", passed=passed, seconds=seconds, log=log)
+
+
+def _all_cycles(counts: NodeCounts) -> int:
+    """Of the whole image, waits for DRAM among them."""
+    return END_CYCLES + sum(of_node["cycles"] + of_node[STALLS] for of_node in counts.values())
+
+
+def _layer_reports(
+    engine: Engine, rows: Sequence[ProgramRow], image: Image, counts: NodeCounts, seen: Watched
+) -> list[LayerReport]:
+    """One for each node that has rows in the program."""
+    names = [node.name for node in image.loaded.schedule.nodes]
+    windows = _row_windows(seen, len(rows))
+    by_row = np.diff(seen.counters, axis=0, prepend=0)
+    waits = _waits(names, rows, counts)
+    reports = []
+    for node in sorted({row.node for row in rows[:-1]}):
+        own = [number for number, row in enumerate(rows[:-1]) if row.node == node]
+        parts = [
+            _compare(engine, image, rows[number], number, seen, windows[number])
+            for number in own
+            if rows[number].operation != FILL
+        ]
+        done = [number for number in own if number < len(by_row)]
+        got = dict(zip(COUNTERS, by_row[done].sum(axis=0).tolist(), strict=True))
+        got["cycles"] -= got[STALLS]
+        expected = dict(counts[names[node]]) | {STALLS: waits[node]}
+        window = (windows[own[0]][0], windows[own[-1]][1])
+        wrong = compare_counters(names[node], expected, got, window)
+        reports.append(
+            LayerReport(
+                layer=names[node],
+                image=image.index,
+                cycles_rtl=got["cycles"],
+                cycles_expected=expected["cycles"],
+                words_issued=got["words_issued"],
+                compared=_sums(part.compared for part in parts) | {"counters": len(got)},
+                differing=sum(part.differing for part in parts) + len(wrong),
+                mismatches=[*(mismatch for part in parts for mismatch in part.mismatches), *wrong],
+            )
+        )
+    return reports
+
+
+def _waits(names: Sequence[str], rows: Sequence[ProgramRow], counts: NodeCounts) -> dict[int, int]:
+    """Stall cycles of each node that has rows: the image's belong to the first one."""
+    waits = {row.node: counts[names[row.node]][STALLS] for row in rows}
+    waits[rows[0].node] += counts[names[0]][STALLS]
+    return waits
+
+
+def _compare(engine: Engine, image: Image, row: ProgramRow, number: int, seen: Watched, window: Window) -> Comparison:
+    """The walks, or the writes, of one row of the program."""
+    assert row.operation in (RUN, ELEMENTWISE)
+    schedule = image.loaded.schedule
+    records = seen.writes if row.operation == ELEMENTWISE else seen.walks
+    found = records.of_row(number)
+    if row.operation == ELEMENTWISE:
+        found = found.sorted_by("address")
+    return compare_row(expected_row(schedule, image.run, engine, row), found, window)
+
+
+def _row_windows(seen: Watched, rows: int) -> list[Window]:
+    """First and last cycle of each row of the program; one that was not reached has the last cycle that was."""
+    ends = [seen.answer.first_cycle, *seen.row_ends.tolist()]
+    return list(pairwise([*ends, *[ends[-1]] * (rows + 1 - len(ends))]))
+
+
+def _image_report(image: Image, counts: NodeCounts, seen: Watched) -> ImageReport:
+    answer, schedule = seen.answer, image.loaded.schedule
+    head = schedule.output.node
+    logits = compare_logits(head, image.run.logits[:, 0], answer.logits)
+    expected = _all_cycles(counts)
+    total = seen.counters[-1] if len(seen.counters) else np.zeros(len(COUNTERS), np.int64)
+    facts = {
+        "end of the image": (True, answer.ended),
+        "STATUS": (STATUS_DONE, answer.status),
+        "CYCLES": (expected, answer.cycles),
+        "cycles": (expected, int(total[0])),
+        "counters by AXI4-Lite": (total.tolist(), answer.counters),
+    }
+    wrong = [
+        Mismatch(layer="image", quantity=name, where="", expected=str(want), got=str(got))
+        for name, (want, got) in facts.items()
+        if want != got
     ]
-
-
-def _layer_report(case: Case, simulator: Simulator, counters: Mapping[str, int], walk: Comparison) -> LayerReport:
-    wrong = compare_counters(case.entry.name, case.counts, counters)
-    return LayerReport(
-        layer=case.entry.name,
-        image=case.image,
-        simulator=simulator,
-        cycles_rtl=counters["cycles"],
-        cycles_simulated=case.counts["cycles"],
-        words_issued=counters["words_issued"],
-        compared=walk.compared | {"counters": len(counters)},
-        differing=walk.differing + len(wrong),
-        mismatches=[*walk.mismatches, *wrong],
+    return ImageReport(
+        image=image.index,
+        cycles_rtl=answer.cycles,
+        cycles_expected=expected,
+        compared=logits.compared | {"facts": len(facts)},
+        differing=logits.differing + len(wrong),
+        mismatches=[*logits.mismatches, *wrong],
     )
 
 
-def _unfinished(case: Case, simulator: Simulator, run: BenchRun) -> LayerReport:
-    """The bench ended without an answer: what stopped it is in its log."""
-    lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    reason = next((line.strip() for line in lines if "AssertionError" in line or "Error:" in line), "no answer")
-    mismatch = Mismatch(layer=case.entry.name, quantity="bench", where="", expected="an answer", got=reason[-200:])
-    return LayerReport(
-        layer=case.entry.name,
-        image=case.image,
-        simulator=simulator,
-        cycles_rtl=0,
-        cycles_simulated=case.counts["cycles"],
-        words_issued=0,
-        compared={},
-        differing=1,
-        mismatches=[mismatch],
-    )
-
-
-def _write_case(static: Path, folder: Path, case: Case) -> None:
-    folder.mkdir(parents=True)
-    for path in static.glob("*.hex"):
-        shutil.copyfile(path, folder / path.name)
-    for name, rows in case.stimulus.memories.items():
-        (folder / f"{name}.hex").write_text(hex_text(rows), encoding="ascii")
-    expected = case.stimulus.expected
-    visits = np.stack(
-        [getattr(expected.visits, name) for name in ("group", "output_tile", "position", "step", "columns")]
-    )
-    arrays: dict[str, Any] = {"visits": visits, **expected.rows}
-    np.savez(folder / EXPECTED, **arrays)
-
-
-def _layer_plan(case: Case) -> LayerPlan:
-    entry = case.entry
-    return LayerPlan(
-        name=entry.name,
-        configuration=entry.configuration,
-        rows={
-            "descriptor": entry.passes,
-            "weight": entry.weight_beats,
-            "flag": entry.flag_rows,
-            "word": entry.word_rows,
-            "parameter": entry.parameter_rows,
-        },
-        block_starts=entry.block_starts,
-        cycle_limit=2 * case.counts["cycles"] + SPARE_CYCLES,
-    )
-
-
-def _layer_request(
-    job: Job, engine: Engine, sources: Sequence[Path], simulator: Simulator, run_folder: Path
-) -> BenchRequest:
-    return BenchRequest(
-        simulator=simulator,
-        sources=(*map(str, sources), str(bench_source("layer_bench"))),
-        toplevel="layer_bench",
-        parameters={
-            "COLUMNS": engine.columns,
-            "MEMBRANE_BITS": engine.membrane_bits,
-            "VALUE_BITS": engine.value_bits,
-            "ACCUMULATOR_BITS": engine.accumulator_bits,
-            "COUNTER_BITS": engine.counter_bits,
-            "LAYER_BITS": engine.layer_bits,
-            "DESCRIPTOR_ADDRESS_BITS": engine.descriptor_address_bits,
-        },
-        test_module="dtss.rtl.benches.bench_layers",
-        build_folder=str(job.work / simulator / "build_layers"),
-        run_folder=str(run_folder),
-        seed=job.seed,
-    )
+def _sums(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.items():
+            total[name] = total.get(name, 0) + count
+    return total
 
 
 def _unit_request(job: Job, engine: Engine, sources: Sequence[Path], simulator: Simulator) -> BenchRequest:
@@ -324,6 +323,31 @@ def _unit_request(job: Job, engine: Engine, sources: Sequence[Path], simulator: 
         build_folder=str(job.work / simulator / "build_units"),
         run_folder=str(job.work / simulator / "units"),
         seed=job.seed,
+    )
+
+
+def _elementwise_request(job: Job, engine: Engine, sources: Sequence[Path], simulator: Simulator) -> BenchRequest:
+    """The elementwise unit beside this engine."""
+    return BenchRequest(
+        simulator=simulator,
+        sources=(*(str(path) for path in sources if path.stem != TOP), str(bench_source("elementwise_bench"))),
+        toplevel="elementwise_bench",
+        parameters=elementwise_parameters(engine).verilog_parameters(),
+        test_module="dtss.rtl.benches.bench_elementwise",
+        build_folder=str(job.work / simulator / "build_elementwise"),
+        run_folder=str(job.work / simulator / "elementwise"),
+        seed=job.seed,
+    )
+
+
+def elementwise_parameters(engine: Engine) -> ElementwiseParameters:
+    """As many lanes as the engine has, as wide; the rest is the bench's choice."""
+    return ElementwiseParameters(
+        rows=engine.rows,
+        columns=engine.columns,
+        value_bits=engine.value_bits,
+        time_steps=engine.time_steps,
+        **ELEMENTWISE_SIZES_OF_BENCH,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--data", type=Path, metavar="DIR", help="data sets for the tests marked `data`")
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files instead of checking them")
 
 
 def pytest_configure(config: pytest.Config) -> None:

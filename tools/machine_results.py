@@ -28,7 +28,7 @@ SWEEP: dict[str, dict[str, int]] = {
     "R = 64, S = 64": {"rows": 64, "strip_slots": 64},
     "R = 64": {"rows": 64},
     "S = 64": {"strip_slots": 64},
-    "S = 256": {"strip_slots": 256},
+    "S = 256, 128 KiB of strip": {"strip_slots": 256, "strip_bytes": 131072},
     "C = 16, 128 KiB of weights": {"columns": 16, "weight_bytes": 131072},
     "C = 64, 512 KiB of weights": {"columns": 64, "weight_bytes": 524288},
     "512 KiB of weights": {"weight_bytes": 524288},
@@ -135,14 +135,15 @@ def comparison(results: list[dict[str, Any]]) -> str:
 
 
 def sweep(bench: Bench) -> str:
-    header = ("machine", "chip", "weights", "spikes", "accumulators", "leakage", "latency", "waits for weights")
+    header = ("machine", "chip", "weights", "spikes", "strip buffer", "accumulators", "leakage", "latency", "waits")
     return table([header, *(swept_row(name, bench.swept(name, changes)) for name, changes in SWEEP.items())])
 
 
 def swept_row(name: str, result: dict[str, Any]) -> tuple[str, ...]:
     kinds, totals = result["totals"]["energy_pj_per_image_by_kind"], result["totals"]
-    waits = totals["counts"]["load_stall_cycles"] / result["images"] / totals["cycles_per_image"]
-    parts = ("weight_memory", "spike_memory", "accumulator_file", "leakage")
+    stalls = totals["counts"]["load_stall_cycles"] + totals["counts"]["word_stall_cycles"]
+    waits = stalls / result["images"] / totals["cycles_per_image"]
+    parts = ("weight_memory", "spike_memory", "strip_memory", "accumulator_file", "leakage")
     return (
         name,
         microjoules(energy(result) - dram(result)),

@@ -9,15 +9,16 @@ from typing import ClassVar
 
 import msgspec
 
-from dtss.compiler.emit import emit_schedule, tensors_of
+from dtss.compiler.emit import emit_schedule
 from dtss.compiler.errors import CompileError
 from dtss.compiler.graph.ir import Graph, Lif, Node, Product
 from dtss.compiler.graph.verify import Stage
 from dtss.compiler.passes.base import PassBase, Target
 from dtss.compiler.passes.weight_blocks import weight_blocks
+from dtss.compiler.schedule.buffers import capacity_rows
+from dtss.compiler.schedule.format import AttentionProduct, Schedule, Tiling, TimeOrder
 from dtss.compiler.schedule.format import Product as ProductNode
-from dtss.compiler.schedule.format import Schedule, Tiling, TimeOrder
-from dtss.compiler.schedule.geometry import group_positions, offsets_per_word, output_columns, reduction_rows
+from dtss.compiler.schedule.geometry import geometry, group_positions, offsets_per_word, output_columns, reduction_rows
 
 ORDERS: tuple[TimeOrder, ...] = ("inner", "outer")
 
@@ -70,14 +71,33 @@ def tilings(schedule: Schedule, product: ProductNode, time_order: TimeOrder | No
             continue
         if time_order not in (None, order) and not product.steps.reused:
             continue
-        longest = min(array.strip_slots // slots, positions)
+        longest = min(array.strip_slots // slots, positions, _held_by_strip_buffer(schedule, product, order))
+        if longest == 0:
+            continue
         balanced = ceil(positions / ceil(positions / longest))
-        yield from (_tiling(schedule, product, order, length) for length in dict.fromkeys((longest, balanced)))
+        lengths = (_within_words(schedule, product, length) for length in (longest, balanced))
+        yield from (_tiling(schedule, product, order, length) for length in dict.fromkeys(lengths))
+
+
+def _held_by_strip_buffer(schedule: Schedule, product: ProductNode, order: TimeOrder) -> int:
+    """Positions whose words the strip buffer holds, each pass in whole groups."""
+    array = schedule.hardware.array
+    cut = geometry(schedule, msgspec.structs.replace(product, tiling=_tiling(schedule, product, order, 1)))
+    room = capacity_rows(schedule, "strip") // max(1, cut.chunks) // array.skip_group * array.skip_group
+    return room // max(1, int(cut.pass_words[0]))
+
+
+def _within_words(schedule: Schedule, product: ProductNode, length: int) -> int:
+    """Kᵀ·V streams channels of K, which the gatherer turns word by word: a strip of them ends where a word does."""
+    rows = schedule.hardware.array.rows
+    if isinstance(product, AttentionProduct) and product.stage == "key_value" and product.shape[1] > rows:
+        return next(size for size in range(min(length, rows), 0, -1) if rows % size == 0)
+    return length
 
 
 def _in_blocks(graph: Graph, target: Target) -> Graph:
     """The same graph with its weights cut for the weight memory."""
-    blocks = weight_blocks(emit_schedule(graph, target.hardware), tensors_of(graph))
+    blocks = weight_blocks(emit_schedule(graph, target.hardware))
     return graph.map_nodes({name: _with_blocks(graph.node(name), tiles) for name, tiles in blocks.items()})
 
 
@@ -104,8 +124,9 @@ def _simple(schedule: Schedule, name: str, target: Target) -> Tiling:
         raise CompileError(
             name,
             f"{len(product.steps.active)} time steps do not fit the {target.hardware.array.strip_slots} "
-            "accumulator slots",
-            "use more strip_slots or --time-order outer",
+            f"accumulator slots, or the words of one position the {target.hardware.memory.strip_bytes} bytes of "
+            "the strip buffer",
+            "use more strip_slots or memory.strip_bytes, or --time-order outer",
         )
     return tiling
 

@@ -66,7 +66,7 @@ def _candidate(schedule: Schedule, product: Product, tiling: Tiling) -> Candidat
         changed[neuron.name] = msgspec.structs.replace(neuron, time_order=tiling.time_order)
     scene = msgspec.structs.replace(schedule, nodes=tuple(changed.get(node.name, node) for node in schedule.nodes))
     counts = product_counts(scene, tiled, expected_ones(scene, tiled)).counts
-    return Candidate(tiling, int(counts.cycles[0]), float(product_energy(scene, tiled, counts)[0]))
+    return Candidate(tiling, int(counts.cycles[0]), float(product_energy(scene, counts)[0]))
 
 
 def expected_ones(schedule: Schedule, product: Product) -> NDArray[np.int64]:

@@ -7,25 +7,20 @@ before the next, so that each weight crosses once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from numpy.typing import NDArray
-
 from dtss.compiler.errors import CompileError
-from dtss.compiler.schedule.buffers import capacity_rows, output_tile_rows
+from dtss.compiler.schedule.buffers import block_buffers, capacity_rows, output_tile_rows, weights_fit
 from dtss.compiler.schedule.format import Convolution, Linear, Schedule
 
 BLOCKS_AT_ONCE = 2  # the one that runs and the one that is fetched
 
 
-def weight_blocks(schedule: Schedule, tensors: Mapping[str, NDArray[Any]]) -> dict[str, int]:
+def weight_blocks(schedule: Schedule) -> dict[str, int]:
     """Output tiles in a block, by product; of equal blocks as nearly as can be."""
     products = [node for node in schedule.nodes if isinstance(node, Convolution | Linear) and node.tiling is not None]
-    rows = {node.name: output_tile_rows(schedule, tensors, node) for node in products}
+    rows = {node.name: output_tile_rows(schedule, node) for node in products}
     tiles = {node.name: node.tiling.output_tiles for node in products if node.tiling is not None}
     capacity = capacity_rows(schedule, "weight")
-    if sum(rows[name] * tiles[name] for name in rows) <= capacity:
+    if weights_fit(schedule, block_buffers(schedule)):
         return tiles
     widest = max(rows, key=rows.__getitem__)
     if rows[widest] > capacity:
@@ -37,7 +32,8 @@ def weight_blocks(schedule: Schedule, tensors: Mapping[str, NDArray[Any]]) -> di
             f"use a hardware file with memory.weight_bytes = {size} or more; "
             f"{BLOCKS_AT_ONCE * size} hide the transfer from DRAM",
         )
-    most = {name: max(1, capacity // BLOCKS_AT_ONCE // rows[name]) for name in rows}
+    parameters = capacity_rows(schedule, "parameter")
+    most = {name: max(1, min(capacity // rows[name], parameters) // BLOCKS_AT_ONCE) for name in rows}
     return {name: _balanced(tiles[name], most[name]) for name in rows}
 
 

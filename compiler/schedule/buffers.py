@@ -2,12 +2,14 @@
 
 A memory is rows of one width; a node's place in the execution order is its time.
 
-    weight     C weights; a block holds its tiles' rows, then a row of parameters for each output tile
-    spike      R bits of one plane; the words of a value lie by (step, position, plane, slice of its channels),
-               or (step, channel, plane, slice of its tokens) where attention streams it or holds it transposed
-    current    C currents of a (step, position)
-    membrane   C membranes of a position, once, of one block: only where time runs outermost
-    image      one pixel, all planes
+    weight      C weights; a weight tile has whole beats of the rows that load together
+    parameter   bias, threshold, reset and initial state of C channels: a row for each output tile
+    spike       R bits of one plane; the words of a value lie by (step, position, plane, slice of its channels)
+    current     C currents of a (step, position)
+    membrane    C membranes of a position, once, of one block: only where time runs outermost
+    image       one pixel, all planes
+    strip       R bits: the words of one strip, which its passes stream; of the product that runs
+    stationary  C weights: what stays in the array of one head of an attention product, of all its steps
 
 A walked LIF writes while its product reads, so its spikes live from the product on, beside the product's inputs.
 """
@@ -35,8 +37,10 @@ from dtss.compiler.schedule.format import (
     Product,
     Schedule,
 )
-from dtss.compiler.schedule.geometry import output_columns
-from dtss.compiler.schedule.hardware import Hardware
+from dtss.compiler.schedule.geometry import geometry, group_count, output_columns, reduction_rows, walk_steps
+
+PARAMETERS = 4  # of a channel: bias, threshold, reset, initial state
+BLOCK_MEMORIES: tuple[MemoryName, ...] = ("weight", "parameter")  # what crosses from DRAM in blocks
 
 
 class Buffer(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,10 +58,13 @@ class Buffer(msgspec.Struct, frozen=True, kw_only=True):
         return self.first <= other.last and other.first <= self.last
 
 
-def memory_uses(plan: MemoryPlan) -> dict[MemoryName, MemoryUse]:
+def memory_uses(plan: MemoryPlan) -> dict[str, MemoryUse]:
     """The memories of a plan by name."""
     return {
         "weight": plan.weight,
+        "parameter": plan.parameter,
+        "strip": plan.strip,
+        "stationary": plan.stationary,
         "spike": plan.spike,
         "current": plan.current,
         "membrane": plan.membrane,
@@ -65,11 +72,14 @@ def memory_uses(plan: MemoryPlan) -> dict[MemoryName, MemoryUse]:
     }
 
 
-def row_bits(schedule: Schedule, memory: MemoryName) -> int:
+def row_bits(schedule: Schedule, memory: str) -> int:
     """Width of a row."""
     array, widths, image = schedule.hardware.array, schedule.hardware.widths, schedule.nodes[0]
     return {
         "weight": array.columns * widths.weight,
+        "parameter": array.columns * PARAMETERS * max(widths.accumulator, widths.membrane),
+        "strip": array.rows,
+        "stationary": array.columns * widths.weight,
         "spike": array.rows,
         "current": array.columns * widths.membrane,
         "membrane": array.columns * widths.membrane,
@@ -77,10 +87,12 @@ def row_bits(schedule: Schedule, memory: MemoryName) -> int:
     }[memory]
 
 
-def capacity_rows(schedule: Schedule, memory: MemoryName) -> int:
-    """Whole rows that the machine's memory holds."""
+def capacity_rows(schedule: Schedule, memory: str) -> int:
+    """Whole rows that the machine's memory holds; of weights, whole beats."""
     capacity: int = getattr(schedule.hardware.memory, f"{memory}_bytes")
-    return 8 * capacity // row_bits(schedule, memory)
+    rows = 8 * capacity // row_bits(schedule, memory)
+    beat = schedule.hardware.array.weight_rows_per_cycle if memory in ("weight", "stationary") else 1
+    return rows // beat * beat
 
 
 def needed_rows(kept: Sequence[Buffer]) -> int:
@@ -90,14 +102,17 @@ def needed_rows(kept: Sequence[Buffer]) -> int:
 
 
 def weights_fit(schedule: Schedule, blocks: Sequence[Buffer]) -> bool:
-    """Whether all weight blocks stay in weight memory."""
-    return sum(block.rows for block in blocks) <= capacity_rows(schedule, "weight")
+    """Whether all blocks, of weights and of parameters, stay on chip."""
+    return all(
+        sum(block.rows for block in blocks if block.memory == memory) <= capacity_rows(schedule, memory)
+        for memory in BLOCK_MEMORIES
+    )
 
 
-def needed_weight_rows(blocks: Sequence[Buffer], resident: bool) -> int:
-    """Everything, or the largest block with the next one, which is fetched meanwhile."""
+def needed_block_rows(blocks: Sequence[Buffer], resident: bool) -> int:
+    """Everything, or the largest block with the next one, which is fetched meanwhile; blocks of one memory."""
     rows = [block.rows for block in blocks]
-    return sum(rows) if resident else max(sum(rows[index : index + 2]) for index in range(len(rows)))
+    return sum(rows) if resident else max((sum(rows[index : index + 2]) for index in range(len(rows))), default=0)
 
 
 def weight_bits(schedule: Schedule, tensors: Mapping[str, NDArray[Any]]) -> int:
@@ -116,41 +131,90 @@ def buffers(schedule: Schedule) -> tuple[Buffer, ...]:
     )
 
 
-def weight_buffers(schedule: Schedule, tensors: Mapping[str, NDArray[Any]]) -> tuple[Buffer, ...]:
-    """Every weight block, from its product to its product, in execution order."""
+def block_buffers(schedule: Schedule) -> tuple[Buffer, ...]:
+    """Every block of weights, and every block of parameters, from its node to its node, in execution order."""
     return tuple(
-        Buffer(memory="weight", node=node.name, block=block, rows=rows, first=index, last=index)
+        buffer
         for index, node in enumerate(schedule.nodes)
-        if isinstance(node, Convolution | Linear)
-        for block, rows in enumerate(block_rows(schedule, tensors, node))
-    )
+        for block, tiles in enumerate(block_tiles(schedule, node))
+        for buffer in (
+            Buffer(
+                memory="weight", node=node.name, block=block, rows=tiles * output_tile_rows(schedule, node),
+                first=index, last=index,
+            ),
+            Buffer(memory="parameter", node=node.name, block=block, rows=tiles, first=index, last=index),
+        )
+        if buffer.rows > 0
+    )  # fmt: skip
 
 
-def block_rows(schedule: Schedule, tensors: Mapping[str, NDArray[Any]], node: Convolution | Linear) -> tuple[int, ...]:
-    """Weight rows of each block of a product."""
-    assert node.tiling is not None
-    tiles = len(output_columns(node, schedule.hardware.array))
-    tile = output_tile_rows(schedule, tensors, node)
-    per_block = node.tiling.output_tiles_per_block
-    return tuple(tile * min(per_block, tiles - start) for start in range(0, tiles, per_block))
+def block_tiles(schedule: Schedule, node: AnyNode) -> tuple[int, ...]:
+    """Output tiles of each block: each has a row of parameters. None where no walk reads parameters."""
+    if not reads_parameters(schedule, node) or not _walked_steps(schedule, node):
+        return ()
+    if isinstance(node, Convolution | Linear):
+        assert node.tiling is not None
+        tiles, per_block = len(output_columns(node, schedule.hardware.array)), node.tiling.output_tiles_per_block
+        return tuple(min(per_block, tiles - start) for start in range(0, tiles, per_block))
+    if isinstance(node, AttentionProduct):
+        return (group_count(node) * len(output_columns(node, schedule.hardware.array)),)
+    return (math.ceil(node.channels / schedule.hardware.array.columns),)
 
 
-def output_tile_rows(schedule: Schedule, tensors: Mapping[str, NDArray[Any]], node: Convolution | Linear) -> int:
-    """Weight rows of one output tile: one for each element of the sum, and its parameters."""
-    reduction = math.prod(tensors[node.weight].shape[1:])
-    return reduction + math.ceil(parameter_bits(schedule.hardware, node) / schedule.hardware.widths.weight)
-
-
-def parameter_bits(hardware: Hardware, node: AnyNode) -> int:
-    """Bits of a channel's parameters: a bias, and its neuron's threshold and reset."""
+def reads_parameters(schedule: Schedule, node: AnyNode) -> bool:
+    """Whether a walk of this node takes biases, thresholds or resets."""
     match node:
-        case Convolution() | Linear() | AttentionProduct():
-            bias = not isinstance(node, AttentionProduct) and node.bias is not None
-            return bias * hardware.widths.accumulator + (node.neuron is not None) * 2 * hardware.widths.membrane
+        case Convolution() | Linear():
+            return True
+        case AttentionProduct():
+            return node.neuron is not None
         case Lif():
-            return 2 * hardware.widths.membrane
+            return not is_walked(schedule, node)
         case _:
-            return 0
+            return False
+
+
+def _walked_steps(schedule: Schedule, node: AnyNode) -> tuple[int, ...]:
+    if isinstance(node, Product):
+        return walk_steps(schedule, node)
+    assert isinstance(node, Lif)
+    return node.state_steps
+
+
+def is_walked(schedule: Schedule, node: Lif) -> bool:
+    """Whether the LIF takes its currents from a product's accumulators."""
+    source = schedule.node(node.inputs[0])
+    return isinstance(source, Product) and source.neuron == node.name
+
+
+def output_tile_rows(schedule: Schedule, node: AnyNode) -> int:
+    """Weight rows of one output tile: of each reduction tile whole beats. 0 without weights of its own."""
+    if not isinstance(node, Convolution | Linear):
+        return 0
+    return reduction_beats(schedule, node) * schedule.hardware.array.weight_rows_per_cycle
+
+
+def reduction_beats(schedule: Schedule, node: Product) -> int:
+    """Load beats of the reduction tiles of one output tile."""
+    assert node.tiling is not None
+    array, streamed = schedule.hardware.array, schedule.node(node.inputs[0])
+    rows = reduction_rows(node, streamed, array, node.tiling.offsets_per_word)
+    return sum(-(-count // array.weight_rows_per_cycle) for count in rows)
+
+
+def strip_rows(schedule: Schedule, node: Product) -> int:
+    """Words of the strip buffer that a product takes: those of a strip, of each pass whole groups."""
+    cut = geometry(schedule, node)
+    return cut.chunks * cut.chunk_words(schedule.hardware.array.skip_group) if cut.slot_steps else 0
+
+
+def stationary_rows(schedule: Schedule, node: Product) -> int:
+    """Rows of the stationary memory that an attention product takes: of one head, all steps."""
+    if not isinstance(node, AttentionProduct):
+        return 0
+    cut = geometry(schedule, node)
+    beats = reduction_beats(schedule, node) * len(cut.columns) * len(cut.slot_steps)
+    return beats * schedule.hardware.array.weight_rows_per_cycle
 
 
 def value_memory(node: AnyNode) -> MemoryName | None:
@@ -186,28 +250,20 @@ def _value_rows(schedule: Schedule, node: AnyNode, memory: MemoryName) -> int:
             tiles = math.ceil(node.channels / array.columns)
             return (steps + len(node.steps.bias_only)) * node.positions * tiles
         case _:
-            layouts = {_transposed(reader, node.name) for reader in schedule.nodes if node.name in reader.inputs}
-            by_position = node.positions * math.ceil(node.channels / array.rows)
-            by_channel = node.channels * math.ceil(node.positions / array.rows)
-            return steps * node.value.planes * sum(by_channel if each else by_position for each in layouts or {False})
-
-
-def _transposed(reader: AnyNode, name: str) -> bool:
-    """Whether a reader sums over tokens, or puts tokens side by side: K of Kᵀ·V and of Q·Kᵀ."""
-    if not isinstance(reader, AttentionProduct):
-        return False
-    streamed, stationary = reader.inputs
-    return (reader.stage == "key_value" and name == streamed) or (reader.stage == "query_key" and name == stationary)
+            return steps * node.positions * node.value.planes * math.ceil(node.channels / array.rows)
 
 
 def _membrane_buffer(schedule: Schedule, index: int, node: AnyNode) -> Buffer | None:
-    """Of the block that runs: blocks follow one another, each through all its steps."""
-    if not isinstance(node, Product) or node.neuron is None or node.tiling is None:
+    """Of the block, and of the head, that runs: they follow one another, each through all its steps."""
+    if isinstance(node, Lif) and not is_walked(schedule, node):
+        neuron, tiles = node, math.ceil(node.channels / schedule.hardware.array.columns)
+    elif isinstance(node, Product) and node.neuron is not None and node.tiling is not None:
+        walked = schedule.node(node.neuron)
+        assert isinstance(walked, Lif)
+        neuron, tiles = walked, min(node.tiling.output_tiles_per_block, node.tiling.output_tiles)
+    else:
         return None
-    neuron = schedule.node(node.neuron)
-    assert isinstance(neuron, Lif)
     if neuron.time_order == "inner" or not neuron.membrane_writes:
         return None
-    heads = node.heads if isinstance(node, AttentionProduct) else 1
-    rows = node.positions * heads * min(node.tiling.output_tiles_per_block, node.tiling.output_tiles)
+    rows = node.positions * tiles
     return Buffer(memory="membrane", node=neuron.name, block=0, rows=rows, first=index, last=index)

@@ -9,30 +9,35 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.buffers import (
+    BLOCK_MEMORIES,
     Buffer,
+    block_buffers,
     buffers,
     capacity_rows,
     memory_uses,
+    needed_block_rows,
     needed_rows,
-    needed_weight_rows,
     row_bits,
+    stationary_rows,
+    strip_rows,
     weight_bits,
-    weight_buffers,
     weights_fit,
 )
 from dtss.compiler.schedule.format import MemoryUse, Region, Schedule
+
+OF_ONE_PRODUCT = {"strip": strip_rows, "stationary": stationary_rows}  # their rows are those of the product that runs
 
 Violations = Iterator[tuple[str, str, str]]
 
 
 def check_memory(schedule: Schedule, tensors: Mapping[str, NDArray[Any]]) -> Violations:
     """(where, found, hint) of each violation."""
-    plan, weights = schedule.memory, weight_buffers(schedule, tensors)
-    needed = (*weights, *buffers(schedule))
+    plan, blocks = schedule.memory, block_buffers(schedule)
+    needed = (*blocks, *buffers(schedule))
     yield from _regions(plan.regions, needed)
     found = {_key(region): region for region in plan.regions}
     placed = [(buffer, region) for buffer in needed if (region := found.get(_key(buffer))) is not None]
-    resident = weights_fit(schedule, weights)
+    resident = weights_fit(schedule, blocks)
     if plan.weights_resident != resident:
         yield "memory.weights_resident", f"found {plan.weights_resident}", f"the weights make it {resident}"
     if plan.weight_bits != weight_bits(schedule, tensors):
@@ -40,13 +45,18 @@ def check_memory(schedule: Schedule, tensors: Mapping[str, NDArray[Any]]) -> Vio
     for name, use in memory_uses(plan).items():
         here = [(buffer, region) for buffer, region in placed if buffer.memory == name]
         kept = [buffer for buffer, _ in here]
-        rows = needed_weight_rows(kept, resident) if name == "weight" and kept else needed_rows(kept)
+        in_blocks = name in BLOCK_MEMORIES
+        rows = needed_block_rows(kept, resident) if in_blocks else needed_rows(kept)
         highest = max((region.first_row + region.rows for _, region in here), default=0)
+        if name in OF_ONE_PRODUCT:
+            rows = highest = max((OF_ONE_PRODUCT[name](schedule, node) for node in schedule.products), default=0)
+            if highest > capacity_rows(schedule, name):
+                yield f"memory.{name}", f"{highest} rows", f"it has {capacity_rows(schedule, name)}"
         yield from _use(f"memory.{name}", use, MemoryUse(
             row_bits=row_bits(schedule, name), needed_rows=rows,
             used_rows=min(highest, capacity_rows(schedule, name)), capacity_rows=capacity_rows(schedule, name),
         ))  # fmt: skip
-        yield from _ring(here, use) if name == "weight" and not resident else _apart(here, use)
+        yield from _ring(here, use) if in_blocks and not resident else _apart(here, use)
 
 
 def _key(buffer: Buffer | Region) -> tuple[str, str, int]:
@@ -85,16 +95,16 @@ def _apart(placed: Sequence[tuple[Buffer, Region]], use: MemoryUse) -> Violation
             yield f"memory.{buffer.memory}", found, f"it has rows 0 … {use.capacity_rows - 1}"
     for (buffer, region), (other, beside) in itertools.combinations(placed, 2):
         shared = region.first_row < beside.first_row + beside.rows and beside.first_row < region.first_row + region.rows
-        together = buffer.memory == "weight" or buffer.overlaps(other)
+        together = buffer.memory in BLOCK_MEMORIES or buffer.overlaps(other)
         if shared and together:
             yield f"memory.{buffer.memory}", f"{buffer.node} and {other.node} share rows", "both are needed at once"
 
 
 def _ring(placed: Sequence[tuple[Buffer, Region]], use: MemoryUse) -> Violations:
-    """Weight blocks follow one another around the memory, and none is longer than it."""
+    """Blocks follow one another around the memory, and none is longer than it."""
     row = 0
     for buffer, region in placed:
-        where = f"memory.weight: {buffer.node}, block {buffer.block}"
+        where = f"memory.{buffer.memory}: {buffer.node}, block {buffer.block}"
         if region.rows > use.capacity_rows:
             yield where, f"{region.rows} rows", f"the memory has {use.capacity_rows}"
         if region.first_row != row % use.capacity_rows:

@@ -5,15 +5,20 @@ A pass streams spike words over a still weight tile. The skipper sees the non-ze
 
     stream = Σ_groups max(1, non-zero words of the group)
 
-The next weight tile loads meanwhile into the other bank, ⌈rows / weight_rows_per_cycle⌉ cycles:
+The next weight tile loads meanwhile into the other bank, ⌈rows / weight_rows_per_cycle⌉ cycles, and the words of the
+next strip are gathered chunk by chunk, a row that is read a cycle, each into the place of the chunk of this strip that
+has been streamed for the last time. Where a product has one strip, its words stay for all blocks. With time 0 where a
+run's first pass is fetched,
 
-    start[i+1] = max(end[i], start[i] + load[i+1]),   end[i] = start[i] + busy[i]
-    busy[i] = stream[i], and for the last pass of a strip and output tile  + DRAIN + walk[i]
-    cycles of a block = load[first] + Σ_i max(busy[i], load[i+1]),   load[i+1] = 0 for its last pass
+    start[i+1] = max(end[i], start[i] + load[i+1], ready[i+1]),   end[i] = start[i] + busy[i]
+    start[0]   = max(1 + load[0], ready[0])
+    busy[i]    = stream[i], and for the last pass of a strip and output tile  + DRAIN + walk[i]
+    gathered[c] = max(gathered[c−1], released[c − chunks of a strip]) + rows[c]
+    ready      = gathered + GATHER_LATENCY (+ planes of pixels and stored counts) for the first pass that uses the chunk
+    cycles of a run = end[last] − 1, and the controller's
 
 The walk takes one cycle for each (position, step) of the strip, C channels at a time.
-A value that is not a product's is computed by the elementwise unit, one spike word (R bits, one plane) or one
-current row (C currents) read a cycle. `events` has what no image changes.
+Adds, pools and token sums are the elementwise unit's, a row that is read a cycle. `events` has what no image changes.
 """
 
 from __future__ import annotations
@@ -25,10 +30,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.events import DRAIN, ElementwiseNode, elementwise_events, pass_rounds, product_events
-from dtss.compiler.schedule.format import Product, Schedule
+from dtss.compiler.schedule.events import (
+    DRAIN,
+    GATHER_LATENCY,
+    ElementwiseNode,
+    elementwise_events,
+    pass_rounds,
+    product_events,
+)
+from dtss.compiler.schedule.format import AttentionProduct, Convolution, Image, Product, Schedule
 from dtss.compiler.schedule.geometry import Geometry, geometry
-from dtss.compiler.schedule.skipper import add_up_passes, pass_sums, round_cycles
+from dtss.compiler.schedule.skipper import add_up_passes, pass_sums, run_cycles
 
 Counter = NDArray[np.int64]
 
@@ -42,7 +54,11 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     cycles: Counter
     stream_cycles: Counter  # the array's skipper is looking at words
     load_stall_cycles: Counter  # waiting for a weight tile
+    word_stall_cycles: Counter  # waiting for words to be gathered
     walk_cycles: Counter  # the strip's walk, with DRAIN
+    fill_cycles: Counter  # the stationary memory is filled
+    elementwise_cycles: Counter  # the elementwise unit works
+    control_cycles: Counter  # the controller fetches and begins
     passes: Counter
     words_offered: Counter  # words whose flag the skipper looked at
     words_issued: Counter  # of these, words that are not all zero
@@ -52,9 +68,12 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     accumulator_reads: Counter  # rows
     accumulator_writes: Counter  # rows
     weight_row_reads: Counter  # rows of C weights from weight memory
-    stationary_row_reads: Counter  # rows of C from spike or current memory: attention's stationary operand
-    parameter_row_reads: Counter  # rows of C (bias, threshold, reset)
-    spike_word_reads: Counter  # words of R bits
+    stationary_row_reads: Counter  # rows of C weights from stationary memory: attention's operand
+    stationary_row_writes: Counter
+    parameter_row_reads: Counter  # rows of C (bias, threshold, reset, initial state)
+    spike_word_reads: Counter  # words of R bits from spike memory
+    image_row_reads: Counter  # pixels
+    strip_word_writes: Counter  # words of R bits into the strip buffer; every issued word is read from there
     spike_row_writes: Counter  # rows of C bits, one plane
     spike_word_writes: Counter  # words of R bits, one plane (elementwise unit)
     current_row_reads: Counter
@@ -62,7 +81,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     membrane_row_reads: Counter
     membrane_row_writes: Counter
     lif_updates: Counter  # neurons × state steps
-    zero_checks: Counter  # bits looked at to make the words' non-zero flags, when they are written
+    zero_checks: Counter  # bits looked at to make the words' non-zero flags, as they enter the strip buffer
 
 
 COUNTS = Counts.__struct_fields__
@@ -99,20 +118,6 @@ def load_cycles(rows: NDArray[np.int64], rows_per_cycle: int) -> NDArray[np.int6
     return -(-rows // rows_per_cycle)
 
 
-def block_cycles(
-    busy: NDArray[np.int64], load: NDArray[np.int64], block: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(cycles, load stalls) of each block, pass by pass, [B, blocks]: busy [B, passes], load and block [passes].
-
-    What `ProductRules` has in closed form for words that are the same for every output tile.
-    """
-    starts = np.flatnonzero(np.diff(block, prepend=-1))
-    next_load = np.append(load[1:], 0)
-    next_load[starts[1:] - 1] = 0
-    total = load[starts] + np.add.reduceat(np.maximum(busy, next_load), starts, axis=-1)
-    return total, total - np.add.reduceat(busy, starts, axis=-1)
-
-
 class ProductCounts(msgspec.Struct, frozen=True):
     """Counts of a product and of the walk it feeds, and the cycles of each of its weight blocks [B, blocks]."""
 
@@ -128,21 +133,20 @@ def product_counts(schedule: Schedule, node: Product, popcounts: NDArray[np.inte
 class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
     """The rules for one product: all that no image changes is computed once.
 
-    Output tiles of a strip see the same words, so a block of n tiles takes n times the cycles of one; only the
-    pass that ends a round (outer: a step of the walk; inner: the block) is followed by another load.
-
-    rounds: for each, the passes' steps as indices of `pass_sums`.  load: of each reduction tile.
-    tiles: output tiles of each block.  channels: of all output tiles.
+    rounds [rounds, 2]: of the passes' steps, as indices of `pass_sums`.  tiles: output tiles of each block.
+    load, gather, walk, latency: see `skipper.run_cycles`.  control: cycles of a block beside its runs.
     """
 
     cut: Geometry
     skip_group: int
-    rounds: tuple[tuple[int, ...], ...]
+    rounds: NDArray[np.int64]
     rows: NDArray[np.int64]
     load: NDArray[np.int64]
-    next_load: NDArray[np.int64]
+    gather: NDArray[np.int64]
     walk: NDArray[np.int64]
+    latency: int
     tiles: NDArray[np.int64]
+    beside: int
     constant: ConstantCounts
 
     @classmethod
@@ -150,35 +154,49 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
         """The rules of `node`, as the schedule cuts it."""
         cut, array = geometry(schedule, node), schedule.hardware.array
         rows = np.array(cut.rows, np.int64)
-        load = load_cycles(rows, array.weight_rows_per_cycle)
         rounds = pass_rounds(cut)
         walked_together = len(cut.walk_steps) if len(rounds) == 1 and cut.time_order == "inner" else 1
-        visits = cut.strip_positions * (walked_together if cut.walk_steps else 0)
+        constant = product_events(schedule, node, cut).total()
+        gather, latency = gather_cycles(schedule, node, cut)
         return cls(
             cut=cut,
             skip_group=array.skip_group,
-            rounds=rounds,
+            rounds=np.array([(steps[0], steps[-1] + 1) if steps else (0, 0) for steps in rounds], np.int64),
             rows=rows,
-            load=load,
-            next_load=np.roll(load, -1),
-            walk=np.where(visits > 0, visits + DRAIN, 0),
+            load=load_cycles(rows, array.weight_rows_per_cycle),
+            gather=gather,
+            walk=cut.strip_positions * walked_together + DRAIN,
+            latency=latency,
             tiles=np.diff(np.append(np.arange(0, len(cut.columns), cut.output_tiles_per_block), len(cut.columns))),
-            constant=ConstantCounts(product_events(schedule, node, cut).total()),
+            beside=(constant.get("control_cycles", 0) + constant.get("fill_cycles", 0)) // cut.blocks,
+            constant=ConstantCounts(constant),
         )
 
     def counts(self, popcounts: NDArray[np.integer[Any]]) -> ProductCounts:
         """Events of each image; `popcounts` as in `product_counts`."""
-        output_tiles, channels = len(self.cut.columns), sum(self.cut.columns)
+        batch = len(popcounts)
+        if not self.cut.walk_steps:
+            return ProductCounts(self.constant.of_batch(batch), np.zeros((batch, len(self.tiles)), np.int64))
         sums = pass_sums(popcounts, self.cut, self.skip_group)
-        totals = np.zeros((4, len(popcounts)), np.int64)
+        totals = np.zeros((4, batch), np.int64)
         add_up_passes(sums, self.rows, totals)
+        return self.counts_of(sums[0], totals)
+
+    def counts_of(self, stream: NDArray[np.int64], totals: NDArray[np.int64]) -> ProductCounts:
+        """From the cycles of each pass (`pass_sums`) and (stream cycles, ones, issued words, their lanes) [4, B]."""
+        output_tiles, channels = len(self.cut.columns), sum(self.cut.columns)
         streamed, added, issued, lanes = totals
-        blocks = self._block_cycles(sums[0])
-        cycles = blocks.sum(-1)
+        runs = np.zeros((len(stream), len(self.tiles), self.cut.groups, 3), np.int64)
+        run_cycles(
+            stream, self.rounds, self.tiles, self.load, self.walk, self.gather, self.latency, self.cut.keeps_words, runs
+        )
+        time, load_stalls, word_stalls = np.moveaxis(runs.sum(axis=2), -1, 0)
+        blocks = time + self.beside
         constant = self.constant.constant
         by_image = {
-            "cycles": cycles,
-            "load_stall_cycles": cycles - streamed * output_tiles - constant["walk_cycles"],
+            "cycles": blocks.sum(-1),
+            "load_stall_cycles": load_stalls.sum(-1),
+            "word_stall_cycles": word_stalls.sum(-1),
             "stream_cycles": streamed * output_tiles,
             "words_issued": issued * output_tiles,
             "active_bits": added * output_tiles,
@@ -186,25 +204,44 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
             "gated_accumulates": (lanes - added) * channels,
             "accumulator_reads": issued * output_tiles + constant["accumulator_reads"],
             "accumulator_writes": issued * output_tiles,
-            "spike_word_reads": issued * output_tiles,
         }
-        return ProductCounts(self.constant.of_batch(len(popcounts), by_image), blocks)
+        return ProductCounts(self.constant.of_batch(len(stream), by_image), blocks)
 
-    def _block_cycles(self, stream: NDArray[np.int64]) -> NDArray[np.int64]:
-        """load[first] + Σ_i max(busy[i], load[i+1]) of each block [B, blocks]."""
-        first_load = [int(self.load[0]) if steps else 0 for steps in self.rounds]
-        cycles = np.full((len(stream), len(self.tiles)), first_load[0], np.int64)
-        for steps, load, following in zip(self.rounds, first_load, (*first_load[1:], 0), strict=True):
-            passed = np.empty((len(stream), 2), np.int64)
-            if steps:
-                round_cycles(stream, steps[0], steps[-1] + 1, self.walk, self.next_load, passed)
-            else:  # the walks alone
-                passed[:] = self.cut.groups * self.walk.sum(), self.walk[-1]
-            tile, last = passed[:, 0], passed[:, 1]
-            cycles += tile[:, None] * self.tiles + (np.maximum(last, following) - np.maximum(last, load))[:, None]
-        return cycles
+
+def gather_cycles(schedule: Schedule, node: Product, cut: Geometry) -> tuple[NDArray[np.int64], int]:
+    """Cycles in which the gatherer walks each chunk [strips, reduction tiles], and what passes until it is ready.
+
+    A word takes a cycle for each kernel offset in it. Pixels and stored counts give all planes of a position at once,
+    in as many cycles as rows lie side by side or planes leave. K of Kᵀ·V is turned: its tokens come, then its words go.
+    """
+    array, source = schedule.hardware.array, schedule.node(node.inputs[0])
+    rows, positions = np.array(cut.rows, np.int64), cut.strip_positions[:, None]
+    steps = len(cut.slot_steps) if cut.together else 1
+    pieces = np.ones_like(rows)
+    if isinstance(node, Convolution) and node.tiling is not None and node.tiling.offsets_per_word > 1:
+        pieces = rows // source.channels
+    if isinstance(node, AttentionProduct) and node.stage == "score_value":
+        pieces = -(-rows // array.columns)
+        return positions * np.maximum(pieces, cut.planes), GATHER_LATENCY + cut.planes
+    if isinstance(source, Image):
+        return positions * steps * np.maximum(pieces, cut.planes), GATHER_LATENCY + cut.planes
+    if isinstance(node, AttentionProduct) and node.stage == "key_value":
+        return rows + positions, GATHER_LATENCY
+    return positions * steps * cut.planes * pieces, GATHER_LATENCY
+
+
+CYCLE_KINDS = (
+    "stream_cycles", "load_stall_cycles", "word_stall_cycles", "walk_cycles", "fill_cycles", "elementwise_cycles",
+    "control_cycles",
+)  # fmt: skip
 
 
 def elementwise_counts(schedule: Schedule, node: ElementwiseNode, batch: int) -> Counts:
     """Counts of a node that the array does not compute, for a batch; they do not depend on the data."""
-    return ConstantCounts(elementwise_events(schedule, node).total()).of_batch(batch)
+    return ConstantCounts(elementwise_totals(schedule, node)).of_batch(batch)
+
+
+def elementwise_totals(schedule: Schedule, node: ElementwiseNode) -> dict[str, int]:
+    """The counts of one image, those that are not 0."""
+    events = elementwise_events(schedule, node).total()
+    return events | {"cycles": sum(events.get(kind, 0) for kind in CYCLE_KINDS)}

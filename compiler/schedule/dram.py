@@ -1,49 +1,66 @@
 """When data crosses from DRAM, and how long the machine waits for it: part of THE cycle rules.
 
-One engine moves one transfer after the other, in the order of use: the image, then each weight block that does not
-stay on chip. With e[k] the end of transfer k and u[k] the end of the last use of what it brought,
+The image is a stream of its own, a pixel a cycle. Blocks of weights and parameters that do not stay on chip come one
+after the other, in the order of use. With a[k] the cycle in which transfer k has arrived and u[k] the end of the last
+use of what it brought,
 
-    c[k] = latency + ⌈bursts[k] · burst_bits / bits_per_cycle⌉
-    e[k] = max(e[k−1], u[j]) + c[k]      j: the last block whose rows transfer k overwrites
+    c[k] = latency + Σ over rows max(1, beats of a row) + 1
+    a[k] = max(a[k−1], u[j]) + c[k]      j: the last block whose rows transfer k overwrites
 
-    start of a block's run = max(end of the run before, e of its transfer): the difference is its stall
+    stall of a block = max(0, a of its transfer − (end of what ran before + 1))
 
-Weight blocks lie one after the other around the weight memory, so transfer k overwrites the blocks whose rows lie one
-memory size or more before its own end. Nothing is kept from the image before, but resident weights.
+A beat is bits_per_cycle. In DRAM a memory row takes whole beats, or a share of one that is a power of two; a row is
+written a cycle. Blocks lie one after the other around their memories, so transfer k overwrites the blocks whose rows
+lie one memory size or more before its own end. Nothing is kept from the image before, but resident blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.buffers import capacity_rows, parameter_bits, weight_buffers
+from dtss.compiler.schedule.buffers import (
+    block_tiles,
+    capacity_rows,
+    output_tile_rows,
+    row_bits,
+)
 from dtss.compiler.schedule.format import AnyNode, Convolution, Linear, Schedule
 from dtss.compiler.schedule.hardware import Dram
 
 Counter = NDArray[np.int64]
 
 
+IMAGE_CYCLES = 1  # after its last pixel, until the first operation is fetched
+COMMAND_CYCLES = 1  # in which a transfer's wait ends and its command goes out
+
+
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
-    """What crosses at once: the image, or one weight block. rows: of the on-chip memory, written as it arrives."""
+    """A block that crosses at once.
+
+    weight_rows, parameter_rows: of the on-chip memories, written as they arrive.  beats: cycles of the interface.
+    """
 
     node: str
     block: int
+    weight_rows: int
+    parameter_rows: int
     bits: int
-    rows: int
+    beats: int
 
 
 class DramCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Exact event counts of one node at the DRAM, each [B]: one per image. Bits are those of whole bursts."""
 
-    stall_cycles: Counter  # the machine waits for the image or a weight block
+    stall_cycles: Counter  # the machine waits for the image or a block
     dram_read_bits: Counter
     dram_write_bits: Counter
     weight_row_writes: Counter  # rows of C weights written as a block arrives
+    parameter_row_writes: Counter
+    image_row_writes: Counter  # pixels, as they come
 
 
 def burst_bits(dram: Dram, bits: int) -> int:
@@ -51,47 +68,48 @@ def burst_bits(dram: Dram, bits: int) -> int:
     return -(-bits // dram.burst_bits) * dram.burst_bits
 
 
-def transfer_cycles(dram: Dram, bits: int) -> int:
-    """Cycles from the request to the last bit."""
-    return dram.latency_cycles + -(-burst_bits(dram, bits) // dram.bits_per_cycle)
+def packed_bits(dram: Dram, bits: int) -> int:
+    """What a memory row of `bits` takes in DRAM: whole beats, or a power-of-two share of one."""
+    if bits > dram.bits_per_cycle:
+        return -(-bits // dram.bits_per_cycle) * dram.bits_per_cycle
+    share = dram.bits_per_cycle
+    while share % 2 == 0 and share // 2 >= bits:
+        share //= 2
+    return share
 
 
-def transfers(schedule: Schedule, tensors: Mapping[str, NDArray[Any]]) -> tuple[Transfer, ...]:
-    """The transfers of one image, in order."""
-    image = schedule.nodes[0]
-    first = Transfer(
-        node=image.name, block=0, bits=image.positions * image.channels * image.value.planes, rows=image.positions
+def transfers(schedule: Schedule) -> tuple[Transfer, ...]:
+    """Every block in the order of use, whether it stays on chip or not."""
+    return tuple(
+        _transfer(schedule, node, block, tiles)
+        for node in schedule.nodes
+        for block, tiles in enumerate(block_tiles(schedule, node))
     )
-    if schedule.memory.weights_resident:
-        return (first,)
-    weights = (
-        Transfer(
-            node=block.node,
-            block=block.block,
-            bits=block_bits(schedule, tensors, schedule.node(block.node), block.block),
-            rows=block.rows,
-        )
-        for block in weight_buffers(schedule, tensors)
+
+
+def _transfer(schedule: Schedule, node: AnyNode, block: int, tiles: int) -> Transfer:
+    dram, beat_rows = schedule.hardware.dram, schedule.hardware.array.weight_rows_per_cycle
+    rows = tiles * output_tile_rows(schedule, node)
+    width = node.weight_bits if isinstance(node, Convolution | Linear) else schedule.hardware.widths.weight
+    sizes = (
+        (rows // beat_rows, beat_rows * schedule.hardware.array.columns * width),
+        (tiles, row_bits(schedule, "parameter")),
     )
-    return (first, *weights)
+    return Transfer(
+        node=node.name,
+        block=block,
+        weight_rows=rows,
+        parameter_rows=tiles,
+        bits=sum(count * packed_bits(dram, bits) for count, bits in sizes),
+        beats=sum(count * max(1, -(-bits // dram.bits_per_cycle)) for count, bits in sizes),
+    )
 
 
-def block_bits(schedule: Schedule, tensors: Mapping[str, NDArray[Any]], node: AnyNode, block: int) -> int:
-    """A block's weights at their own width, and the parameters of its channels."""
-    assert isinstance(node, Convolution | Linear) and node.tiling is not None
-    per_block = node.tiling.output_tiles_per_block * schedule.hardware.array.columns
-    channels = min(per_block, node.channels - block * per_block)
-    weights = tensors[node.weight].size // node.channels
-    return channels * (weights * node.weight_bits + parameter_bits(schedule.hardware, node))
-
-
-def weight_bits_of(schedule: Schedule, tensors: Mapping[str, NDArray[Any]], node: AnyNode) -> int:
+def block_bits_of(schedule: Schedule, node: AnyNode) -> int:
     """Bits of all of a node's blocks, each in whole bursts."""
-    if not isinstance(node, Convolution | Linear) or node.tiling is None:
-        return 0
-    blocks = -(-node.tiling.output_tiles // node.tiling.output_tiles_per_block)
     dram = schedule.hardware.dram
-    return sum(burst_bits(dram, block_bits(schedule, tensors, node, block)) for block in range(blocks))
+    tiles = enumerate(block_tiles(schedule, node))
+    return sum(burst_bits(dram, _transfer(schedule, node, block, count).bits) for block, count in tiles)
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,34 +127,40 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 class DramRules(msgspec.Struct, frozen=True, kw_only=True):
     """What no image changes of a schedule's transfers, computed once.
 
-    cycles: of each transfer, the image's first.  overwrites: for each weight block, the last block that it overwrites,
-    −1 if none.  read_bits, write_bits, row_writes: of each node.
+    pixels: of the image.  image_cycles: until it is there.  moves: the blocks that cross for every image.  cycles: of
+    each.  overwrites: for each, the last one that it overwrites, −1 if none.  read_bits, write_bits, row_writes
+    (weights, parameters): of each node.
     """
 
     nodes: tuple[str, ...]
+    pixels: int
+    image_cycles: int
     moves: tuple[Transfer, ...]
     cycles: tuple[int, ...]
     overwrites: tuple[int, ...]
     read_bits: dict[str, int]
     write_bits: dict[str, int]
-    row_writes: dict[str, int]
+    row_writes: dict[str, tuple[int, int]]
 
     @classmethod
-    def of(cls, schedule: Schedule, tensors: Mapping[str, NDArray[Any]]) -> DramRules:
-        dram, capacity = schedule.hardware.dram, capacity_rows(schedule, "weight")
-        nodes, moves = tuple(node.name for node in schedule.nodes), transfers(schedule, tensors)
-        rows = np.array([move.rows for move in moves[1:]], np.int64)
-        ends = rows.cumsum()
-        read, written = dict.fromkeys(nodes, 0), dict.fromkeys(nodes, 0)
+    def of(cls, schedule: Schedule) -> DramRules:
+        dram, image = schedule.hardware.dram, schedule.nodes[0]
+        nodes = tuple(node.name for node in schedule.nodes)
+        moves = () if schedule.memory.weights_resident else transfers(schedule)
+        read = dict.fromkeys(nodes, 0)
+        read[image.name] = burst_bits(dram, image.positions * image.channels * image.value.planes)
+        written = dict.fromkeys(nodes, (0, 0))
         for move in moves:
             read[move.node] += burst_bits(dram, move.bits)
-        for move in moves[1:]:
-            written[move.node] += move.rows
+            weights, parameters = written[move.node]
+            written[move.node] = weights + move.weight_rows, parameters + move.parameter_rows
         return cls(
             nodes=nodes,
+            pixels=image.positions,
+            image_cycles=image.positions + IMAGE_CYCLES,
             moves=moves,
-            cycles=tuple(transfer_cycles(dram, move.bits) for move in moves),
-            overwrites=tuple((np.searchsorted(ends - rows, ends - capacity) - 1).tolist()),
+            cycles=tuple(dram.latency_cycles + move.beats + COMMAND_CYCLES for move in moves),
+            overwrites=overwritten(schedule, moves),
             read_bits=read,
             write_bits={schedule.output.node: _logit_bits(schedule)},
             row_writes=written,
@@ -144,24 +168,25 @@ class DramRules(msgspec.Struct, frozen=True, kw_only=True):
 
     def timeline(self, run_cycles: Mapping[str, NDArray[np.int64]]) -> Timeline:
         """run_cycles: of each node's blocks [B, blocks], one block where it has none."""
-        image = self.moves[0].node
-        number = {(move.node, move.block): index for index, move in enumerate(self.moves[1:])}
+        image = self.nodes[0]
+        number = {(move.node, move.block): index for index, move in enumerate(self.moves)}
         nothing = np.zeros(len(run_cycles[image]), np.int64)
-        arrived = now = nothing + self.cycles[0]
+        arrived, now = nothing, nothing + self.image_cycles
         used: list[Counter] = []
-        moved = {(image, 0): (nothing, arrived)}
+        moved = {(image, 0): (nothing, now)}
         runs: dict[tuple[str, int], tuple[Counter, Counter]] = {}
-        waited = dict.fromkeys(self.nodes, nothing) | {image: arrived}
+        waited = dict.fromkeys(self.nodes, nothing) | {image: now}
         for node in self.nodes:
             for block, cycles in enumerate(run_cycles[node].T):
                 index = number.get((node, block))
                 if index is not None:
-                    overwritten = self.overwrites[index]
-                    begin = arrived if overwritten < 0 else np.maximum(arrived, used[overwritten])
-                    arrived = begin + self.cycles[index + 1]
+                    over = self.overwrites[index]
+                    begin = arrived if over < 0 else np.maximum(arrived, used[over])
+                    arrived = begin + self.cycles[index]
                     moved[node, block] = begin, arrived
-                    waited[node] = waited[node] + np.maximum(arrived - now, 0)
-                    now = np.maximum(now, arrived)
+                    stall = np.maximum(arrived - now - 1, 0)
+                    waited[node] = waited[node] + stall
+                    now = now + stall
                     used.append(now + cycles)
                 runs[node, block] = now, now + cycles
                 now = now + cycles
@@ -179,10 +204,23 @@ class DramRules(msgspec.Struct, frozen=True, kw_only=True):
                 stall_cycles=waited[name],
                 dram_read_bits=every(self.read_bits[name]),
                 dram_write_bits=every(self.write_bits.get(name, 0)),
-                weight_row_writes=every(self.row_writes[name]),
+                weight_row_writes=every(self.row_writes[name][0]),
+                parameter_row_writes=every(self.row_writes[name][1]),
+                image_row_writes=every(self.pixels if name == self.nodes[0] else 0),
             )
             for name in self.nodes
         }
+
+
+def overwritten(schedule: Schedule, moves: Sequence[Transfer]) -> tuple[int, ...]:
+    """For each transfer the last one whose rows it overwrites, in either memory; −1 if none."""
+    last = np.full(len(moves), -1, np.int64)
+    for memory, field in (("weight", "weight_rows"), ("parameter", "parameter_rows")):
+        rows = np.array([getattr(move, field) for move in moves], np.int64)
+        ends = rows.cumsum()
+        over = np.searchsorted(ends - rows, ends - capacity_rows(schedule, memory)) - 1
+        last = np.maximum(last, np.where(rows > 0, over, -1))
+    return tuple(last.tolist())
 
 
 def _logit_bits(schedule: Schedule) -> int:

@@ -15,13 +15,16 @@ from typing import assert_never
 import msgspec
 import numpy as np
 
+from dtss.compiler.schedule.buffers import is_walked
 from dtss.compiler.schedule.format import (
     Add,
     AnyNode,
     AttentionProduct,
+    Convolution,
     Image,
     Integrator,
     Lif,
+    Linear,
     MaxPool,
     Product,
     Schedule,
@@ -31,6 +34,11 @@ from dtss.compiler.schedule.format import (
 from dtss.compiler.schedule.geometry import Geometry
 
 DRAIN = 2  # cycles between the issue of a strip's last word and its sum being in the accumulator
+RUN_CYCLES = 3  # the controller fetches a run's row and begins it, and the run fetches its first pass
+FILL_CONTROL_CYCLES = 2  # the controller fetches a fill's row and begins it
+FILL_PIPELINE_CYCLES = 2  # from the last row that is read to its last write
+ELEMENTWISE_CONTROL_CYCLES = 2
+GATHER_LATENCY = 3  # cycles after a chunk's last row is read until its pass may stream
 
 Events = dict[str, int]
 ElementwiseNode = Image | Lif | Integrator | Add | MaxPool | SumPool | TokenSum
@@ -49,20 +57,26 @@ class ConstantEvents(msgspec.Struct, frozen=True):
 
 
 def product_events(schedule: Schedule, node: Product, cut: Geometry) -> ConstantEvents:
-    """Of a product and of the walk it feeds."""
+    """Of a product and of the walk it feeds; nothing where nothing is walked."""
+    steps = range(schedule.time_steps)
+    if not cut.walk_steps:
+        return ConstantEvents(tuple({} for _ in steps), {})
     tiles = cut.groups * len(cut.columns)
     rounds = len(pass_rounds(cut))
     strip_passes = sum(map(len, pass_rounds(cut))) * tiles
-    walks = cut.strips * tiles * rounds if cut.walk_steps else 0
-    has_parameters = not isinstance(node, AttentionProduct) or node.neuron is not None
-    rows_loaded = "stationary_row_reads" if isinstance(node, AttentionProduct) else "weight_row_reads"
+    walks = cut.strips * tiles * rounds
+    attends = isinstance(node, AttentionProduct)
     shared = {
         "walk_cycles": DRAIN * walks,
+        "control_cycles": RUN_CYCLES * cut.blocks * cut.groups,
         "passes": strip_passes * cut.strips * len(cut.rows),
-        rows_loaded: strip_passes * cut.strips * sum(cut.rows),
-        "parameter_row_reads": walks if has_parameters else 0,
+        "stationary_row_reads" if attends else "weight_row_reads": strip_passes * cut.strips * sum(cut.rows),
+        "parameter_row_reads": walks if not attends or node.neuron is not None else 0,
     }
-    return ConstantEvents(tuple(_product_at(schedule, node, cut, step) for step in range(schedule.time_steps)), shared)
+    if isinstance(node, AttentionProduct) and cut.slot_steps:
+        shared["control_cycles"] += FILL_CONTROL_CYCLES * cut.groups
+        shared["fill_cycles"] = FILL_PIPELINE_CYCLES * cut.groups
+    return ConstantEvents(tuple(_product_at(schedule, node, cut, step) for step in steps), shared)
 
 
 def pass_rounds(cut: Geometry) -> tuple[tuple[int, ...], ...]:
@@ -73,19 +87,65 @@ def pass_rounds(cut: Geometry) -> tuple[tuple[int, ...], ...]:
 
 
 def _product_at(schedule: Schedule, node: Product, cut: Geometry, step: int) -> Events:
-    """The words that are offered, and what the walk touches."""
+    """What fills the stationary memory, the words that are gathered and offered, and what the walk touches."""
     visits = cut.groups * cut.positions * len(cut.columns)
     walked, summed = step in cut.walk_steps, step in (*node.steps.active, *node.steps.reused)
-    events = {
-        "words_offered": visits * cut.planes * len(cut.rows) * (step in cut.slot_steps),
-        "walk_cycles": visits * walked,
-        "accumulator_reads": visits * (walked and summed),
-    }
+    events = {"walk_cycles": visits * walked, "accumulator_reads": visits * (walked and summed)}
+    if step in cut.slot_steps:
+        words = cut.groups * cut.positions * cut.planes * len(cut.rows)
+        events |= {
+            "words_offered": words * len(cut.columns),
+            "strip_word_writes": words * cut.gathers,
+            "zero_checks": words * cut.gathers * schedule.hardware.array.rows,
+        }
+        for part in (gather_reads(schedule, node, cut), fill_events(schedule, node, cut)):
+            for name, count in part.items():
+                events[name] = events.get(name, 0) + count
     if node.neuron is None:
         return events | {"current_row_writes": visits * walked}
     neuron = schedule.node(node.neuron)
     assert isinstance(neuron, Lif)
     return events | _lif_at(neuron, visits, step)
+
+
+def gather_reads(schedule: Schedule, node: Product, cut: Geometry) -> Events:
+    """Rows that the gatherer reads for one step: once for each strip, whatever the number of output tiles."""
+    array, source = schedule.hardware.array, schedule.node(node.inputs[0])
+    slices = math.ceil(source.channels / array.rows)
+    match node:
+        case Convolution():
+            taps = window_taps(node.shape, source.shape, node.kernel, node.stride, node.padding)
+            if isinstance(source, Image):
+                return {"image_row_reads": taps * cut.gathers}
+            return {"spike_word_reads": taps * slices * cut.planes * cut.gathers}
+        case Linear():
+            if isinstance(source, Image):
+                return {"image_row_reads": cut.positions * len(cut.rows) * cut.gathers}
+            return {"spike_word_reads": cut.positions * slices * cut.planes * cut.gathers}
+        case AttentionProduct(stage="score_value"):
+            pieces = sum(-(-rows // array.columns) for rows in cut.rows)
+            return {"current_row_reads": cut.groups * cut.positions * pieces}
+        case AttentionProduct(stage="key_value"):
+            return {"spike_word_reads": cut.groups * cut.strips * sum(cut.rows)}
+        case AttentionProduct():
+            return {"spike_word_reads": cut.groups * cut.positions * len(cut.rows) * cut.planes}
+
+
+def fill_events(schedule: Schedule, node: Product, cut: Geometry) -> Events:
+    """What bringing the operand that stays in the array takes for one step."""
+    if not isinstance(node, AttentionProduct):
+        return {}
+    source = schedule.node(node.inputs[1])
+    rows = cut.groups * len(cut.columns) * sum(cut.rows)
+    match node.stage:
+        case "query_key_value":
+            return {"fill_cycles": rows, "current_row_reads": rows, "stationary_row_writes": rows}
+        case "query_key":
+            tokens = cut.groups * len(cut.rows) * sum(cut.columns)
+            return {"fill_cycles": tokens + rows, "spike_word_reads": tokens, "stationary_row_writes": rows}
+        case _:
+            reads = rows * source.value.planes
+            return {"fill_cycles": reads, "spike_word_reads": reads, "stationary_row_writes": rows}
 
 
 def _lif_at(neuron: Lif, visits: int, step: int) -> Events:
@@ -96,24 +156,31 @@ def _lif_at(neuron: Lif, visits: int, step: int) -> Events:
         "membrane_row_reads": visits * (outer and step in neuron.membrane_reads),
         "membrane_row_writes": visits * (outer and step in neuron.membrane_writes),
         "lif_updates": neurons * (step in neuron.state_steps),
-        "zero_checks": neurons * fires,
     }
 
 
 def elementwise_events(schedule: Schedule, node: ElementwiseNode) -> ConstantEvents:
     """Of a node that the array does not compute.
 
-    A LIF whose input is a product's accumulators costs nothing of its own: the product's walk is its work. The image
-    arrives once, for all steps.
+    A LIF whose input is a product's accumulators costs nothing of its own: the product's walk is its work. A LIF or an
+    integrator on stored currents is a walk without passes. The image arrives while the machine waits for it.
     """
-    nothing: Events = {}
-    if isinstance(node, Image):
-        return ConstantEvents((nothing,) * schedule.time_steps, _writes(schedule, node))
-    if isinstance(node, Lif) and _is_walked(schedule, node):
-        return ConstantEvents((nothing,) * schedule.time_steps, nothing)
+    steps = range(schedule.time_steps)
+    if isinstance(node, Image) or (isinstance(node, Lif) and is_walked(schedule, node)):
+        return ConstantEvents(tuple({} for _ in steps), {})
     tiles = math.ceil(node.channels / schedule.hardware.array.columns)
-    shared = {"parameter_row_reads": tiles} if isinstance(node, Lif) else nothing
-    return ConstantEvents(tuple(_elementwise_at(schedule, node, step) for step in range(schedule.time_steps)), shared)
+    walked = node.state_steps if isinstance(node, Lif) else node.steps.active
+    shared: Events = {}
+    if isinstance(node, Lif | Integrator):
+        outer = isinstance(node, Lif) and node.time_order == "outer"
+        walks = tiles * (len(walked) if outer else 1)
+        shared = {"walk_cycles": DRAIN * walks, "control_cycles": RUN_CYCLES}
+        shared |= {"parameter_row_reads": walks} if isinstance(node, Lif) else {}
+    else:
+        shared = {"elementwise_cycles": result_planes(node) + 1, "control_cycles": ELEMENTWISE_CONTROL_CYCLES}
+    if not walked:
+        return ConstantEvents(tuple({} for _ in steps), {})
+    return ConstantEvents(tuple(_elementwise_at(schedule, node, step) for step in steps), shared)
 
 
 def _elementwise_at(
@@ -124,17 +191,10 @@ def _elementwise_at(
             return _stored_current_lif_at(schedule, node, step)
         case Integrator():
             return _integrator_at(schedule, node, step)
-        case Add() | TokenSum():
-            return _reads_at(schedule, node, schedule.node(node.inputs[0]).positions, step)
-        case MaxPool() | SumPool():
-            return _reads_at(schedule, node, pool_taps(node, schedule.node(node.inputs[0])), step)
+        case Add() | TokenSum() | MaxPool() | SumPool():
+            return _reads_at(schedule, node, step)
         case _:
             assert_never(node)
-
-
-def _is_walked(schedule: Schedule, node: Lif) -> bool:
-    source = schedule.node(node.inputs[0])
-    return isinstance(source, Product) and source.neuron == node.name
 
 
 def _visits(schedule: Schedule, node: AnyNode) -> int:
@@ -144,64 +204,68 @@ def _visits(schedule: Schedule, node: AnyNode) -> int:
 
 def _stored_current_lif_at(schedule: Schedule, node: Lif, step: int) -> Events:
     visits, available = _visits(schedule, node), schedule.node(node.inputs[0]).steps.available
-    cycles = visits * (step in node.state_steps)
-    return {
-        "cycles": cycles,
-        "walk_cycles": cycles,
-        "current_row_reads": cycles * (step in available),
-    } | _lif_at(node, visits, step)
+    walked = visits * (step in node.state_steps)
+    return {"walk_cycles": walked, "current_row_reads": walked * (step in available)} | _lif_at(node, visits, step)
 
 
 def _integrator_at(schedule: Schedule, node: Integrator, step: int) -> Events:
     """As a LIF whose current is stored, but what it writes is its state."""
-    cycles = _visits(schedule, node) * (step in node.steps.active)
+    walked = _visits(schedule, node) * (step in node.steps.active)
     return {
-        "cycles": cycles,
-        "walk_cycles": cycles,
-        "current_row_reads": cycles * (step in schedule.node(node.inputs[0]).steps.available),
-        "current_row_writes": cycles,
+        "walk_cycles": walked,
+        "current_row_reads": walked * (step in schedule.node(node.inputs[0]).steps.available),
+        "current_row_writes": walked,
         "lif_updates": node.positions * node.channels * (step in node.steps.active),
     }
 
 
-def pool_taps(node: MaxPool | SumPool, source: AnyNode) -> int:
-    """Window elements inside the image, summed over all windows."""
+def window_taps(
+    shape: tuple[int, int, int], source: tuple[int, int, int], kernel: tuple[int, int], stride: int, padding: int
+) -> int:
+    """Window elements inside the value, summed over all windows."""
 
-    def inside(outputs: int, size: int, kernel: int) -> int:
-        starts = np.arange(outputs) * node.stride - node.padding
-        return int((np.minimum(starts + kernel, size) - np.maximum(starts, 0)).sum())
+    def inside(outputs: int, size: int, length: int) -> int:
+        starts = np.arange(outputs) * stride - padding
+        return int((np.minimum(starts + length, size) - np.maximum(starts, 0)).clip(0).sum())
 
     rows, columns = (
-        inside(outputs, size, kernel)
-        for outputs, size, kernel in zip(node.shape[:2], source.shape[:2], node.window, strict=True)
+        inside(outputs, size, length) for outputs, size, length in zip(shape[:2], source[:2], kernel, strict=True)
     )
     return rows * columns
 
 
-def _reads_at(schedule: Schedule, node: Add | MaxPool | SumPool | TokenSum, taps: int, step: int) -> Events:
-    """Reads of every available input and writes of the result: rows for currents, words and planes for counts."""
+def window_of(node: Add | MaxPool | SumPool | TokenSum, source: AnyNode) -> tuple[tuple[int, int], int, int]:
+    """(kernel, stride, padding) of the elementwise unit's window."""
+    match node:
+        case Add():
+            return (1, 1), 1, 0
+        case TokenSum():
+            return (source.shape[0], source.shape[1]), 1, 0
+        case _:
+            return node.window, node.stride, node.padding
+
+
+def result_planes(node: AnyNode) -> int:
+    """Rows that one slice of a position takes: planes of counts, one of currents."""
+    return 1 if node.value.is_current else node.value.planes
+
+
+def _reads_at(schedule: Schedule, node: Add | MaxPool | SumPool | TokenSum, step: int) -> Events:
+    """A cycle for each tap and plane, inside or not; a result's planes are written beside the next one's taps."""
     if step not in node.steps.active:
         return {}
-    array = schedule.hardware.array
-    words = math.ceil(node.channels / array.rows)
-    tiles = math.ceil(node.channels / array.columns)
-    events = {"current_row_reads": 0, "spike_word_reads": 0}
-    for source in (schedule.node(name) for name in node.inputs):
-        if step not in source.steps.available:
-            continue
-        if source.value.is_current:
-            events["current_row_reads"] += taps * tiles
-        else:
-            events["spike_word_reads"] += taps * words * source.value.planes
-    return events | {"cycles": sum(events.values())} | _writes(schedule, node)
-
-
-def _writes(schedule: Schedule, node: AnyNode) -> Events:
-    """Of the value of one step."""
-    if node.value.is_current:
-        return {"current_row_writes": _visits(schedule, node)}
-    words = math.ceil(node.channels / schedule.hardware.array.rows)
+    array, currents = schedule.hardware.array, node.value.is_current
+    slices = math.ceil(node.channels / (array.columns if currents else array.rows))
+    sources = [schedule.node(name) for name in node.inputs]
+    available = [source for source in sources if step in source.steps.available]
+    kernel, stride, padding = window_of(node, sources[0])
+    planes = sum(result_planes(source) for source in available)
+    inside = window_taps(node.shape, sources[0].shape, kernel, stride, padding)
+    outputs = node.positions * slices
+    reads, writes = inside * slices * planes, outputs * result_planes(node)
+    kind = "current_row" if currents else "spike_word"
     return {
-        "spike_word_writes": node.positions * words * node.value.planes,
-        "zero_checks": node.positions * node.channels * node.value.planes,
+        "elementwise_cycles": outputs * max(kernel[0] * kernel[1] * planes, result_planes(node)),
+        f"{kind}_reads": reads,
+        f"{kind}_writes": writes,
     }

@@ -238,14 +238,14 @@ class AverageTimeSteps(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pruned: float
 
 
-MemoryName = Literal["weight", "spike", "current", "membrane", "image"]
+MemoryName = Literal["weight", "parameter", "spike", "current", "membrane", "image"]
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rows first_row … first_row + rows − 1 of a memory, and what lies there while `buffers` says that it is needed.
 
-    node: whose value, membranes or weights.  block: of the weights, see `geometry`.
-    Weights that do not all fit follow one another around the weight memory: rows count modulo its size.
+    node: whose value, membranes, weights or parameters.  block: of the weights, see `geometry`.
+    Weights and parameters that do not all fit follow one another around their memories: rows count modulo their size.
     """
 
     memory: MemoryName
@@ -265,11 +265,15 @@ class MemoryUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where everything lies on chip. weights_resident: all weights fit, so DRAM is read once, not once an image."""
+    """Where everything lies on chip. weights_resident: all weights and parameters
+    fit, so DRAM is read once, not once an image."""
 
     weight_bits: int
     weights_resident: bool
     weight: MemoryUse
+    parameter: MemoryUse
+    strip: MemoryUse
+    stationary: MemoryUse
     spike: MemoryUse
     current: MemoryUse
     membrane: MemoryUse

@@ -69,6 +69,37 @@ class Geometry:
         return counts
 
     @property
+    def together(self) -> bool:
+        """A pass serves all slot steps."""
+        return self.time_order == "inner" and not self.weights_change
+
+    @property
+    def keeps_words(self) -> bool:
+        """The words of the only strip stay in the strip buffer for all blocks."""
+        return self.strips == 1 and self.together
+
+    @property
+    def gathers(self) -> int:
+        """How often the words are gathered: for each block, unless they stay."""
+        return 1 if self.keeps_words else self.blocks
+
+    @property
+    def chunks(self) -> int:
+        """Passes of an output tile and strip (of a step, if time runs outermost): each streams a chunk of words."""
+        separate = self.time_order == "inner" and self.weights_change
+        return len(self.rows) * (len(self.slot_steps) if separate else 1)
+
+    @property
+    def pass_words(self) -> NDArray[np.int64]:
+        """Words of a pass in each strip [strips]."""
+        words: NDArray[np.int64] = self.strip_positions * self.planes * (len(self.slot_steps) if self.together else 1)
+        return words
+
+    def chunk_words(self, skip_group: int) -> int:
+        """Words of the strip buffer that are set aside for a pass: whole groups."""
+        return -(-int(self.pass_words[0]) // skip_group) * skip_group
+
+    @property
     def pass_steps(self) -> int:
         """Steps that get passes of their own (1 if one pass serves all of them)."""
         return len(self.slot_steps) if self.weights_change or self.time_order == "outer" else 1
@@ -143,6 +174,11 @@ def output_columns(node: Product, array: Array) -> tuple[int, ...]:
     return _split(node.channels, array.columns)
 
 
+def group_count(node: Product) -> int:
+    """Heads, each with weights of its own."""
+    return node.heads if isinstance(node, AttentionProduct) else 1
+
+
 def group_positions(node: Product) -> int:
     """Output positions of one group: a head's own rows where the product's result is per head."""
     if isinstance(node, AttentionProduct) and node.stage in ("key_value", "query_key"):
@@ -165,7 +201,7 @@ def geometry(schedule: Schedule, node: Product) -> Geometry:
     streamed = schedule.node(node.inputs[0])
     array = schedule.hardware.array
     return Geometry(
-        groups=node.heads if isinstance(node, AttentionProduct) else 1,
+        groups=group_count(node),
         positions=group_positions(node),
         slot_steps=node.steps.active,
         walk_steps=walk_steps(schedule, node),

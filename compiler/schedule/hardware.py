@@ -42,6 +42,9 @@ class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     membrane_bytes: int
     current_bytes: int
     image_bytes: int
+    parameter_bytes: int  # biases, thresholds and resets
+    strip_bytes: int  # the words of one strip, between spike memory and array
+    stationary_bytes: int  # the operand of an attention product that stays in the array
 
 
 class Dram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +81,9 @@ _LIMITS = {
     "memory.membrane_bytes": (1, 2**40),
     "memory.current_bytes": (1, 2**40),
     "memory.image_bytes": (1, 2**40),
+    "memory.parameter_bytes": (1, 2**40),
+    "memory.strip_bytes": (1, 2**40),
+    "memory.stationary_bytes": (1, 2**40),
     "dram.bits_per_cycle": (1, 2**20),
     "dram.burst_bits": (1, 2**20),
     "dram.latency_cycles": (0, 2**20),

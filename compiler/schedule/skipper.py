@@ -82,25 +82,61 @@ def _close_group(nonzero: Sums, stream: Sums, issued: Sums) -> None:
 
 
 @kernel
-def round_cycles(stream: Sums, first: int, last: int, walk: Sums, next_load: Sums, cycles: Sums) -> None:
-    """What one output tile's passes of a round take: Σ max(busy, next load), and busy of the very last [B, 2].
+def run_cycles(
+    stream: Sums,
+    rounds: Sums,
+    tiles: Sums,
+    load: Sums,
+    walk: Sums,
+    gather: Sums,
+    latency: int,
+    keeps_words: bool,
+    cycles: Sums,
+) -> None:
+    """Time of every run: cycles [B, blocks, groups, 3] gets (all, load stalls, word stalls).
 
-    stream: as in `pass_sums`; the round's passes have the steps first … last − 1.  walk [strips]: after the last tile
-    of the last step.  next_load [reduction tiles]: of the tile that follows each, the first one after the last.
+    stream: as in `pass_sums`.  rounds [rounds, 2]: first and end of the pass steps of each.  tiles [blocks]: output
+    tiles.  load [reduction tiles].  walk [strips]: after the last tile of the last step.
+    gather [strips, reduction tiles].  keeps_words: from the first block on.
+
+    Time 0 is the cycle in which the run's first pass is fetched; weights load from 1 on, words are gathered from 0 on.
     """
-    batch, groups, _, strips, tiles = stream.shape
+    batch, groups, steps, strips, reductions = stream.shape
+    released = np.zeros(max(1, steps) * reductions, np.int64)
     for image in range(batch):
-        total, busy = 0, 0
-        for group in range(groups):
-            for step in range(first, last):
-                for strip in range(strips):
-                    for tile in range(tiles):
-                        busy = stream[image, group, step, strip, tile]
-                        if step == last - 1 and tile == tiles - 1:
-                            busy += walk[strip]
-                        total += max(busy, next_load[tile])
-        cycles[image, 0] = total
-        cycles[image, 1] = busy
+        for block in range(len(tiles)):
+            for group in range(groups):
+                gathered, start, end, load_stalls, word_stalls, first = 0, 0, 1, 0, 0, True
+                released[:] = 0
+                for index in range(len(rounds)):
+                    begin_step, end_step = rounds[index]
+                    for strip in range(strips):
+                        for output_tile in range(tiles[block]):
+                            for step in range(begin_step, end_step):
+                                for tile in range(reductions):
+                                    earliest = start + load[tile] if not first else 1 + load[tile]
+                                    ready = 0
+                                    slot = (step - begin_step) * reductions + tile
+                                    if output_tile == 0 and not (keeps_words and block > 0):
+                                        gathered = max(gathered, released[slot]) + gather[strip, tile]
+                                        ready = gathered + latency
+                                    loaded = max(end, earliest)
+                                    start = max(loaded, ready)
+                                    load_stalls += loaded - end
+                                    word_stalls += start - loaded
+                                    end = start + stream[image, group, step, strip, tile]
+                                    if output_tile == tiles[block] - 1:
+                                        released[slot] = end
+                                    if step == end_step - 1 and tile == reductions - 1:
+                                        end += walk[strip]
+                                    first = False
+                            if begin_step == end_step:
+                                start = end
+                                end += walk[strip]
+                                first = False
+                cycles[image, block, group, 0] = end - 1
+                cycles[image, block, group, 1] = load_stalls
+                cycles[image, block, group, 2] = word_stalls
 
 
 @kernel

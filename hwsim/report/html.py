@@ -32,8 +32,11 @@ UNITS = (
     ("words_issued", "stream", "array", "a spike word enters"),
     ("skipper_cycles", "skipper", "skipper", "a group of zeros passes"),
     ("load_stall_cycles", "stall", "weight wait", "next tile still loading"),
+    ("word_stall_cycles", "words", "word wait", "words still gathered"),
     ("walk_cycles", "walk", "neuron walk", "sums leave the array"),
+    ("fill_cycles", "fill", "operand fill", "what attention holds"),
     ("elementwise_cycles", "elementwise", "elementwise", "adds, pools, token sums"),
+    ("control_cycles", "control", "control", "the next operation begins"),
     ("memory_stall_cycles", "dram", "DRAM wait", "data still on its way"),
 )
 
@@ -398,10 +401,11 @@ def _memory_finding(rows: tuple[MemoryRow, ...]) -> str:
 def _timeline_finding(rows: tuple[Layer, ...]) -> str:
     whole = _cycles(rows)
     longest = max(rows, key=lambda row: row.cycles)
-    stalls = sum(row.load_stall_cycles for row in rows)
+    weights, words = (sum(getattr(row, f"{kind}_stall_cycles") for row in rows) / whole for kind in ("load", "word"))
     return (
-        f"The array waits for weights in {quantities.percent(stalls / whole)} of the cycles. The longest layer is "
-        f"{longest.name}, {quantities.percent(longest.cycles / whole)} of the time."
+        f"The array waits for weights in {quantities.percent(weights)} of the cycles, for words in "
+        f"{quantities.percent(words)}. The longest layer is {longest.name}, "
+        f"{quantities.percent(longest.cycles / whole)} of the time."
     )
 
 

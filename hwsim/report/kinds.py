@@ -16,6 +16,8 @@ KIND_NAMES = {
     "lif_update": "neuron updates",
     "weight_memory": "weight memory",
     "parameter_memory": "parameters",
+    "stationary_memory": "stationary memory",
+    "strip_memory": "strip buffer",
     "spike_memory": "spike memory",
     "image_memory": "image memory",
     "accumulator_file": "accumulators",

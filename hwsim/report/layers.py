@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import msgspec
 import numpy as np
 
+from dtss.compiler.schedule.cycles import CYCLE_KINDS
 from dtss.compiler.schedule.format import Lif, Steps
 from dtss.hwsim.energy import EnergyByKind
 from dtss.hwsim.simulate import NodeResult, Result
@@ -42,9 +43,12 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     cycles: float
     stream_cycles: float
     load_stall_cycles: float
+    word_stall_cycles: float
     walk_cycles: float
     memory_stall_cycles: float
+    fill_cycles: float
     elementwise_cycles: float
+    control_cycles: float
     words_issued: float
     words_offered: float
     accumulates: float
@@ -80,9 +84,6 @@ def _layer(result: Result, node: NodeResult, neuron: NodeResult | None) -> Layer
     def mean(count: str) -> float:
         return float(np.mean(np.sum([getattr(part.counts, count) for part in parts], axis=0)))
 
-    cycles, stream, stalls, walk = (
-        mean(count) for count in ("cycles", "stream_cycles", "load_stall_cycles", "walk_cycles")
-    )
     waiting = float(np.mean(np.sum([part.dram.stall_cycles for part in parts], axis=0)))
     return Layer(
         name=node.name,
@@ -93,12 +94,9 @@ def _layer(result: Result, node: NodeResult, neuron: NodeResult | None) -> Layer
         reasons=node.node.steps.why or ("",) * time_steps,
         neuron_states=() if neuron is None else states(neuron.node.steps, time_steps),
         neuron_reasons=() if neuron is None else neuron.node.steps.why or ("",) * time_steps,
-        cycles=cycles + waiting,
-        stream_cycles=stream,
-        load_stall_cycles=stalls,
-        walk_cycles=walk,
+        cycles=mean("cycles") + waiting,
+        **{kind: mean(kind) for kind in CYCLE_KINDS},
         memory_stall_cycles=waiting,
-        elementwise_cycles=cycles - stream - stalls - walk,
         words_issued=mean("words_issued"),
         words_offered=mean("words_offered"),
         accumulates=mean("accumulates"),

@@ -32,7 +32,11 @@ class CountSums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cycles: int
     stream_cycles: int
     load_stall_cycles: int
+    word_stall_cycles: int
     walk_cycles: int
+    fill_cycles: int
+    elementwise_cycles: int
+    control_cycles: int
     passes: int
     words_offered: int
     words_issued: int
@@ -43,8 +47,11 @@ class CountSums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     accumulator_writes: int
     weight_row_reads: int
     stationary_row_reads: int
+    stationary_row_writes: int
     parameter_row_reads: int
     spike_word_reads: int
+    image_row_reads: int
+    strip_word_writes: int
     spike_row_writes: int
     spike_word_writes: int
     current_row_reads: int
@@ -62,6 +69,8 @@ class DramSums(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dram_read_bits: int
     dram_write_bits: int
     weight_row_writes: int
+    parameter_row_writes: int
+    image_row_writes: int
 
 
 class AccuracyJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

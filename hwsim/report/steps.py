@@ -17,11 +17,22 @@ from dtss.hwsim.step_counts import STEP_COUNTS, SharedCycles
 SHARED_REASONS = {
     "skipper": "a group of words, of several steps, is all zero",
     "weight_load": "a weight tile serves all steps of a strip",
+    "word_wait": "for the words of a strip, of all its steps",
     "drain": "once before the walk of a strip, which visits all its steps",
+    "last_results": "on their way to memory after the last row was read",
+    "control": "a row of the program is fetched and begun",
     "dram_wait": "for the image or a weight block",
 }
-OWN_CYCLES = ("words_issued", "walk_cycles", "elementwise_cycles")
-SHARED_NAMES = {"skipper": "skipper", "weight_load": "weight wait", "drain": "drain", "dram_wait": "DRAM wait"}
+OWN_CYCLES = ("words_issued", "walk_cycles", "fill_cycles", "elementwise_cycles")
+SHARED_NAMES = {
+    "skipper": "skipper",
+    "weight_load": "weight wait",
+    "word_wait": "word wait",
+    "drain": "drain",
+    "last_results": "last results",
+    "control": "control",
+    "dram_wait": "DRAM wait",
+}
 
 
 def shared_sentence() -> str:
@@ -33,8 +44,8 @@ def shared_sentence() -> str:
 class StepsJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What belongs to each of the T steps of one node; sums over the images, which over the steps are its counts.
 
-    walk_cycles: without the drain.  array_busy: words issued / cycles of the node.  lanes_busy: accumulates / (cycles
-    of the node · R · C).
+    walk_cycles: without the drain.  fill_cycles, elementwise_cycles: without the last results'.  array_busy: words
+    issued / cycles of the node.  lanes_busy: accumulates / (cycles of the node · R · C).
     """
 
     words_offered: tuple[int, ...]
@@ -43,6 +54,7 @@ class StepsJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     active_bits: tuple[int, ...]
     accumulates: tuple[int, ...]
     walk_cycles: tuple[int, ...]
+    fill_cycles: tuple[int, ...]
     elementwise_cycles: tuple[int, ...]
     membrane_row_reads: tuple[int, ...]
     membrane_row_writes: tuple[int, ...]
@@ -54,14 +66,18 @@ class StepsJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class SharedCyclesJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Cycles of one node that belong to no step alone, sums over the images.
 
-    skipper: the flags of a whole group of words are zero.  weight_load: a tile serves all steps of a strip.  drain:
-    before the walk of a strip.  dram_wait: for the image or a weight block. With the steps' words_issued, walk_cycles
-    and elementwise_cycles they add up to the node's cycles, that wait included.
+    skipper: the flags of a whole group of words are zero.  weight_load: a tile serves all steps of a strip.  word_wait:
+    for the words of a strip.  drain: before the walk of a strip.  last_results: of a fill or of elementwise work.
+    control: rows of the program are fetched and begun.  dram_wait: for the image or a weight block. With the steps'
+    words_issued, walk_cycles, fill_cycles and elementwise_cycles they add up to the node's cycles, that wait included.
     """
 
     skipper: int
     weight_load: int
+    word_wait: int
     drain: int
+    last_results: int
+    control: int
     dram_wait: int
 
 
@@ -97,13 +113,14 @@ class LayerStep(msgspec.Struct, frozen=True, kw_only=True):
     array_busy: float
     lanes_busy: float
     walk_cycles: float
+    fill_cycles: float
     elementwise_cycles: float
     membrane_rows: float
     spikes: float | None
 
     @property
     def is_idle(self) -> bool:
-        return not self.words_offered + self.walk_cycles + self.elementwise_cycles
+        return not self.words_offered + self.walk_cycles + self.fill_cycles + self.elementwise_cycles
 
 
 class LayerSteps(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +160,7 @@ def _layer_steps(result: Result, node: NodeResult, neuron: NodeResult) -> list[L
             array_busy=found.array_busy[step],
             lanes_busy=found.lanes_busy[step],
             walk_cycles=found.walk_cycles[step] / result.images,
+            fill_cycles=found.fill_cycles[step] / result.images,
             elementwise_cycles=found.elementwise_cycles[step] / result.images,
             membrane_rows=(found.membrane_row_reads[step] + found.membrane_row_writes[step]) / result.images,
             spikes=None if spikes is None else float(spikes[step]),

@@ -12,9 +12,18 @@ from dtss.hwsim.simulate import Result
 OWN = (
     ("words_issued", "stream", "array"),
     ("walk_cycles", "walk", "neuron walk"),
+    ("fill_cycles", "fill", "operand fill"),
     ("elementwise_cycles", "elementwise", "elementwise"),
 )
-SHARED = {"skipper": "skipper", "weight_load": "stall", "drain": "drain", "dram_wait": "dram"}
+SHARED = {
+    "skipper": "skipper",
+    "weight_load": "stall",
+    "word_wait": "words",
+    "drain": "drain",
+    "last_results": "drain",
+    "control": "control",
+    "dram_wait": "dram",
+}
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,10 +61,12 @@ def step_section(result: Result, numbers: dict[str, int]) -> StepSection | None:
     longest = max(layer.cycles for layer in layers)
     bars = tuple(_bar(layer, numbers[layer.name], longest) for layer in layers)
     used = {part.unit for bar in bars for part in bar.parts}
-    names = [(unit, label) for _, unit, label in OWN] + [(SHARED[name], label) for name, label in SHARED_NAMES.items()]
+    names: dict[str, list[str]] = {}
+    for unit, label in (*((unit, label) for _, unit, label in OWN), *((SHARED[n], SHARED_NAMES[n]) for n in SHARED)):
+        names.setdefault(unit, []).append(label)
     return StepSection(
         finding=_finding(layers),
-        legend=tuple((unit, label) for unit, label in names if unit in used),
+        legend=tuple((unit, ", ".join(labels)) for unit, labels in names.items() if unit in used),
         bars=bars,
         columns=STEP_COLUMNS[2:],
         rows=tuple(

@@ -8,34 +8,50 @@ from rich.text import Text
 
 from dtss.hwsim.report import quantities
 from dtss.hwsim.report.steps import OWN_CYCLES, SHARED_NAMES, LayerStep, LayerSteps, layer_steps, shared_sentence
+from dtss.hwsim.report.text import SHORTEST_NAME, natural_width, shortened
 from dtss.hwsim.simulate import Result
 
 STEP_COLUMNS = (
-    "layer", "step", "words in", "skipped", "ones", "array busy", "lanes busy", "walk", "elementwise", "membrane rows",
-    "spikes",
+    "layer", "step", "words in", "skipped", "ones", "array busy", "lanes busy", "walk", "fill", "elementwise",
+    "membrane rows", "spikes",
 )  # fmt: skip
-CYCLE_COLUMNS = ("layer", "cycles", "array", "walk", "elementwise", *SHARED_NAMES.values())
+CYCLE_COLUMNS = ("layer", "cycles", "array", "walk", "fill", "elementwise", *SHARED_NAMES.values())
 
 
 def print_steps(result: Result, console: Console) -> None:
     """A row for each layer and step, then what the cycles of each layer went into."""
     layers = layer_steps(result)
+    if not layers:
+        return
     steps = [row for layer in layers for row in step_cells(layer)]
     _print(console, "What each time step does, an image", STEP_COLUMNS, steps)
     _print(console, "Where the cycles of each layer go, an image", CYCLE_COLUMNS, list(map(cycle_cells, layers)))
-    console.print(Text(f"Array, walk and elementwise are sums of the steps. {shared_sentence()}", style="dim"))
+    console.print(Text(f"Array, walk, fill and elementwise are sums of the steps. {shared_sentence()}", style="dim"))
 
 
 def _print(console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(Text, row))
+    """Columns that say anything; long names lose their beginnings, and no number is ever cut."""
+    used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    longest = max(len(row[0]) for row in rows)
+
+    def table_of(name_width: int) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for index in used:
+            table.add_column(columns[index], justify="right" if index else "left", no_wrap=True)
+        for name, *cells in rows:
+            texts = shortened(name, name_width), *cells
+            table.add_row(*(Text(texts[index]) for index in used))
+        table.width = natural_width(table, console)
+        return table
+
+    table = table_of(longest)
+    missing = natural_width(table, console) - console.width
+    if missing > 0:
+        table = table_of(max(SHORTEST_NAME, longest - missing))
     console.print()
     console.print(Text(title, style="bold"))
     console.print()
-    console.print(table)
+    console.print(table, crop=False)
 
 
 def step_cells(layer: LayerSteps) -> list[tuple[str, ...]]:
@@ -53,6 +69,7 @@ def _cells(step: LayerStep) -> tuple[str, ...]:
         quantities.share(step.array_busy) if streams else "",
         quantities.share(step.lanes_busy) if streams else "",
         quantities.whole(step.walk_cycles) if step.walk_cycles else "",
+        quantities.whole(step.fill_cycles) if step.fill_cycles else "",
         quantities.whole(step.elementwise_cycles) if step.elementwise_cycles else "",
         quantities.whole(step.membrane_rows) if step.membrane_rows else "",
         "" if step.spikes is None else quantities.whole(step.spikes),

@@ -34,14 +34,15 @@ def _fitting_table(result: Result, rows: tuple[Layer, ...], console: Console) ->
     """All columns if they fit, else fewer of them, and the ends of long names."""
     longest = max(len(row.name) for row in rows)
     table = _table(result, rows, COLUMNS, longest)
-    if _width(table, console) <= console.width:
+    if natural_width(table, console) <= console.width:
         return table
     columns = tuple(column for column in COLUMNS if column not in NOT_IN_A_NARROW_TERMINAL)
-    missing = _width(_table(result, rows, columns, longest), console) - console.width
+    missing = natural_width(_table(result, rows, columns, longest), console) - console.width
     return _table(result, rows, columns, max(SHORTEST_NAME, longest - max(0, missing)))
 
 
-def _width(table: Table, console: Console) -> int:
+def natural_width(table: Table, console: Console) -> int:
+    """Columns that it takes where nothing is cut."""
     return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
 
 
@@ -51,7 +52,7 @@ def _table(result: Result, rows: tuple[Layer, ...], columns: tuple[str, ...], na
     for column in columns:
         table.add_column(column, footer[column], justify="left" if column in LEFT else "right", no_wrap=True)
     for row in cells(rows):
-        by_column = dict(zip(COLUMNS, row, strict=True)) | {COLUMNS[0]: _shortened(row[0], name_width)}
+        by_column = dict(zip(COLUMNS, row, strict=True)) | {COLUMNS[0]: shortened(row[0], name_width)}
         table.add_row(*(Text(by_column[column]) for column in columns))
     return table
 
@@ -64,7 +65,8 @@ def cells(rows: tuple[Layer, ...]) -> list[tuple[str, ...]]:
     return [(*_cells(row), *energies) for row, *energies in zip(rows, compute, memory, leakage, strict=True)]
 
 
-def _shortened(name: str, width: int) -> str:
+def shortened(name: str, width: int) -> str:
+    """The end of a name, which tells more than its beginning."""
     return name if len(name) <= width else f"…{name[1 - width :]}"
 
 

@@ -1,6 +1,6 @@
 """One image's timeline in the trace event format, for ui.perfetto.dev or chrome://tracing.
 
-Tracks: the layers, the runs of their weight blocks, the DRAM's transfers; and counters of each layer's rates. A
+Tracks: the layers, the runs of their blocks, the blocks' transfers, the image's; and counters of each layer's rates. A
 microsecond of the trace is one of the machine.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 from dtss.hwsim.simulate import NodeResult, Result
 
 PROCESS = 1
-LAYERS, RUNS, DRAM = 1, 2, 3
-TRACKS = {LAYERS: "layers", RUNS: "runs", DRAM: "DRAM"}
+LAYERS, RUNS, DRAM, IMAGE = 1, 2, 3, 4
+TRACKS = {LAYERS: "layers", RUNS: "runs", DRAM: "DRAM", IMAGE: "image"}  # the image comes beside the first blocks
 
 Event = dict[str, Any]
 
@@ -96,5 +96,5 @@ def _runs(result: Result, image: int) -> Iterator[Event]:
 def _transfers(result: Result, image: int) -> Iterator[Event]:
     first = result.schedule.nodes[0].name
     for (name, block), (begin, end) in result.timeline.transfers.items():
-        label = "image" if name == first else f"weights of {name}, block {block + 1}"
-        yield _slice(result, DRAM, label, int(begin[image]), int(end[image]), {})
+        track, label = (IMAGE, "image") if name == first else (DRAM, f"{name}, block {block + 1}")
+        yield _slice(result, track, label, int(begin[image]), int(end[image]), {})

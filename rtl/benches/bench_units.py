@@ -31,7 +31,7 @@ def mask(bits: int) -> int:
 async def begin(dut: Any) -> None:
     """Clock and reset. Inputs change and outputs are read at the falling edge, half a cycle from any register."""
     for signal in dut:
-        if signal._name.endswith(("_enable", "_load", "_advance", "_beat", "memory_write", "memory_read")):
+        if signal._name.endswith(("_enable", "_load", "_advance", "_beat", "_clear", "_write", "memory_read")):
             signal.value = 0
     dut.reset.value = 1
     Clock(dut.clock, 10, unit="ns").start()
@@ -114,6 +114,46 @@ async def column_sums_the_weights_under_the_spikes(dut: Any) -> None:
             await _stream_column(dut, spikes, held, bank)
 
 
+@cocotb.test(timeout_time=TIMEOUT_US, timeout_unit="us")
+async def aligner_turns_lanes_and_keeps_some(dut: Any) -> None:
+    random, rows = random_generator(), width(dut.aligner_row)
+    await begin(dut)
+    for _ in range(ROUNDS):
+        row = random.integers(0, 2, rows)
+        turn, first, limit = int(random.integers(rows)), int(random.integers(rows)), int(random.integers(rows + 1))
+        count = int(random.integers(rows + 1))
+        dut.aligner_row.value = _bits(row)
+        dut.aligner_turn.value, dut.aligner_first.value = turn, first
+        dut.aligner_count.value, dut.aligner_limit.value = count, limit
+        await Timer(1, "ns")
+        lanes = np.arange(rows)
+        kept = (lanes >= first) & (lanes < first + count) & (lanes < limit)
+        assert int(dut.aligner_lanes.value) == _bits(np.roll(row, turn) * kept), (row, turn, first, count, limit)
+
+
+@cocotb.test(timeout_time=TIMEOUT_US, timeout_unit="us")
+async def transposer_gives_columns_of_the_rows_written_since_it_was_cleared(dut: Any) -> None:
+    random, rows = random_generator(), width(dut.transposer_row)
+    await begin(dut)
+    for _ in range(ROUNDS // 10):
+        matrix = np.zeros((rows, rows), np.int64)
+        for index in range(int(random.integers(1, rows + 1))):
+            matrix[index] = random.integers(0, 2, rows)
+            dut.transposer_clear.value, dut.transposer_write.value = int(index == 0), 1
+            dut.transposer_index.value, dut.transposer_row.value = index, _bits(matrix[index])
+            await FallingEdge(dut.clock)
+        dut.transposer_clear.value, dut.transposer_write.value = 0, 0
+        for column in range(rows):
+            dut.transposer_column.value = column
+            await Timer(1, "ns")
+            assert int(dut.transposer_bits.value) == _bits(matrix[:, column]), column
+        await FallingEdge(dut.clock)
+
+
+def _bits(values: np.ndarray) -> int:
+    return sum(1 << index for index in np.flatnonzero(values).tolist())
+
+
 async def _stream_column(dut: Any, spikes: np.ndarray, weights: np.ndarray, bank: int) -> None:
     dut.column_bank.value, dut.column_enable.value = bank, 1
     dut.column_spikes.value = int(sum(1 << row for row in np.flatnonzero(spikes).tolist()))
@@ -155,11 +195,14 @@ async def neuron_equals_lif_step(dut: Any) -> None:
         )
         dut.neuron_hard_reset.value, dut.neuron_leak_fixed.value = int(hard), int(fixed)
         dut.neuron_leak_shift.value, dut.neuron_leak_multiplier.value = shift, multiplier
+        integrates = not random.integers(4)
+        dut.neuron_never_fires.value = int(integrates)
         await Timer(1, "ns")
         leak = FixedLeak(multiplier, shift) if fixed else ShiftLeak(shift)
-        u, i, theta, r = (np.array([value], np.int64) for value in (membrane, current, threshold, reset_to))
+        limit = 1 << 62 if integrates else threshold
+        u, i, theta, r = (np.array([value], np.int64) for value in (membrane, current, limit, reset_to))
         fires, after = lif_step(u, i, theta, r, leak, "hard" if hard else "soft")
-        case = (membrane, current, threshold, reset_to, leak, hard)
+        case = (membrane, current, threshold, reset_to, leak, hard, integrates)
         assert bool(int(dut.neuron_fires.value)) == bool(fires[0]), case
         if -(1 << membrane_bits - 1) <= after[0] < 1 << membrane_bits - 1:
             assert dut.neuron_next_membrane.value.to_signed() == int(after[0]), case
@@ -212,6 +255,7 @@ async def _walk_mask(dut: Any, state: int, window: int, fields: dict[str, int], 
             "slot_offset": 0 if has("reused_steps") else slots_before,
             "membrane_read": has("membrane_reads"),
             "membrane_write": has("membrane_writes"),
+            "step": 1 << step,
             "first": not state & mask(step),
             "last": step == visited[-1],
         }

@@ -13,7 +13,8 @@ module unit_bench #(
     parameter LEAK_MULTIPLIER_BITS = 8,
     parameter LANE_BITS = (GROUP > 1) ? $clog2(GROUP) : 1,
     parameter BEATS = (ROWS + LOAD_ROWS - 1) / LOAD_ROWS,
-    parameter SUM_BITS = WEIGHT_BITS + $clog2(ROWS)
+    parameter SUM_BITS = WEIGHT_BITS + $clog2(ROWS),
+    parameter ROW_BITS = $clog2(ROWS + 1)
 ) (
     input  wire                             clock,
     input  wire                             reset,
@@ -45,6 +46,20 @@ module unit_bench #(
     input  wire                             column_bank,
     output wire [SUM_BITS-1:0]              column_sum,
 
+    input  wire [ROWS-1:0]                  aligner_row,
+    input  wire [ROW_BITS-1:0]              aligner_turn,
+    input  wire [ROW_BITS-1:0]              aligner_first,
+    input  wire [ROW_BITS-1:0]              aligner_count,
+    input  wire [ROW_BITS-1:0]              aligner_limit,
+    output wire [ROWS-1:0]                  aligner_lanes,
+
+    input  wire                             transposer_clear,
+    input  wire                             transposer_write,
+    input  wire [ROW_BITS-1:0]              transposer_index,
+    input  wire [ROWS-1:0]                  transposer_row,
+    input  wire [ROW_BITS-1:0]              transposer_column,
+    output wire [ROWS-1:0]                  transposer_bits,
+
     input  wire [MEMBRANE_BITS-1:0]         neuron_membrane,
     input  wire [VALUE_BITS-1:0]            neuron_current,
     input  wire [VALUE_BITS-1:0]            neuron_threshold,
@@ -53,6 +68,7 @@ module unit_bench #(
     input  wire                             neuron_leak_fixed,
     input  wire [SHIFT_BITS-1:0]            neuron_leak_shift,
     input  wire [LEAK_MULTIPLIER_BITS-1:0]  neuron_leak_multiplier,
+    input  wire                             neuron_never_fires,
     output wire                             neuron_fires,
     output wire [MEMBRANE_BITS-1:0]         neuron_next_membrane,
 
@@ -64,6 +80,7 @@ module unit_bench #(
     input  wire [TIME_STEPS-1:0]            mask_reused_steps,
     input  wire [TIME_STEPS-1:0]            mask_membrane_reads,
     input  wire [TIME_STEPS-1:0]            mask_membrane_writes,
+    output wire [TIME_STEPS-1:0]            mask_step,
     output wire                             mask_step_live,
     output wire                             mask_output_live,
     output wire                             mask_has_slot,
@@ -121,6 +138,25 @@ module unit_bench #(
         .sum(column_sum)
     );
 
+    lane_aligner #(.ROWS(ROWS), .ROW_BITS(ROW_BITS)) aligner (
+        .row(aligner_row),
+        .turn(aligner_turn),
+        .first(aligner_first),
+        .count(aligner_count),
+        .limit(aligner_limit),
+        .lanes(aligner_lanes)
+    );
+
+    bit_transposer #(.HEIGHT(ROWS), .WIDTH(ROWS), .INDEX_BITS(ROW_BITS)) transposer (
+        .clock(clock),
+        .clear(transposer_clear),
+        .write(transposer_write),
+        .index(transposer_index),
+        .row(transposer_row),
+        .column(transposer_column),
+        .bits(transposer_bits)
+    );
+
     lif_neuron #(
         .MEMBRANE_BITS(MEMBRANE_BITS), .VALUE_BITS(VALUE_BITS), .SHIFT_BITS(SHIFT_BITS), .FIXED_LEAK(1),
         .LEAK_MULTIPLIER_BITS(LEAK_MULTIPLIER_BITS)
@@ -133,6 +169,7 @@ module unit_bench #(
         .leak_fixed(neuron_leak_fixed),
         .leak_shift(neuron_leak_shift),
         .leak_multiplier(neuron_leak_multiplier),
+        .never_fires(neuron_never_fires),
         .fires(neuron_fires),
         .next_membrane(neuron_next_membrane)
     );
@@ -148,6 +185,7 @@ module unit_bench #(
         .reused_steps(mask_reused_steps),
         .membrane_reads(mask_membrane_reads),
         .membrane_writes(mask_membrane_writes),
+        .step(mask_step),
         .step_live(mask_step_live),
         .output_live(mask_output_live),
         .has_slot(mask_has_slot),
@@ -169,7 +207,7 @@ module unit_bench #(
         .read_row(memory_read_row)
     );
 
-    synchronous_memory #(.WIDTH(MEMBRANE_BITS), .ADDRESS_BITS(4)) plain_memory (
+    synchronous_memory #(.WIDTH(MEMBRANE_BITS), .ROWS(16)) plain_memory (
         .clock(clock),
         .write_enable(memory_write),
         .write_address(memory_write_address),

@@ -3,6 +3,8 @@
 // Ports:
 //   layer               in   LAYER_BITS            the configuration, constant while the layer runs
 //   has_neuron          out  1                     the walk updates neurons; else it stores currents
+//   integrates          out  1                     the neurons never fire: their state is the result
+//   stored_currents     out  1                     the walk reads the currents that another node stored
 //   reads_parameters    out  1                     the walk reads a parameter row
 //   stationary_operand  out  1                     the weight tiles are attention's stationary operand
 //   hard_reset          out  1                     as in lif_neuron
@@ -36,6 +38,8 @@ module layer_fields #(
 ) (
     input  wire [LAYER_BITS-1:0]           layer,
     output wire                            has_neuron,
+    output wire                            integrates,
+    output wire                            stored_currents,
     output wire                            reads_parameters,
     output wire                            stationary_operand,
     output wire                            hard_reset,
@@ -58,8 +62,8 @@ module layer_fields #(
     output wire [GROUP*SLOT_BITS-1:0]      lane_slots
 );
     assign {
-        has_neuron, reads_parameters, stationary_operand, hard_reset, leak_fixed, leak_shift, leak_multiplier,
-        current_shift, state_steps, active_steps, slot_steps, reused_steps, membrane_reads, membrane_writes,
+        has_neuron, integrates, stored_currents, reads_parameters, stationary_operand, hard_reset, leak_fixed,
+        leak_shift, leak_multiplier, current_shift, state_steps, active_steps, slot_steps, reused_steps, membrane_reads, membrane_writes,
         walk_slot_stride, planes, group_planes, group_slots, slot_stride, lane_planes, lane_slots
     } = layer;
 endmodule

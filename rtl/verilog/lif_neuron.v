@@ -13,6 +13,7 @@
 //   leak_fixed       in   1                     fixed-point leak, else shift leak
 //   leak_shift       in   SHIFT_BITS            the shift, or the fraction bits of leak_multiplier
 //   leak_multiplier  in   LEAK_MULTIPLIER_BITS  unsigned, at most 2^leak_shift
+//   never_fires      in   1                     an integrator
 //   fires            out  1                     Y
 //   next_membrane    out  MEMBRANE_BITS         U', signed; the compiler has proved that it fits
 //
@@ -32,6 +33,7 @@ module lif_neuron #(
     input  wire                                   leak_fixed,
     input  wire        [SHIFT_BITS-1:0]           leak_shift,
     input  wire        [LEAK_MULTIPLIER_BITS-1:0] leak_multiplier,
+    input  wire                                   never_fires,
     output wire                                   fires,
     output wire        [MEMBRANE_BITS-1:0]        next_membrane
 );
@@ -64,7 +66,7 @@ module lif_neuron #(
     wire signed [POTENTIAL_BITS-1:0] wide_reset_to = {{2{reset_to[VALUE_BITS-1]}}, reset_to};
 
     wire signed [POTENTIAL_BITS-1:0] potential = wide_leaked + wide_current;
-    assign fires = potential >= wide_threshold;
+    assign fires = (potential >= wide_threshold) && !never_fires;
 
     wire signed [POTENTIAL_BITS-1:0] after_reset = hard_reset ? wide_reset_to : potential - wide_reset_to;
     wire signed [POTENTIAL_BITS-1:0] updated = fires ? after_reset : potential;

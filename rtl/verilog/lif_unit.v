@@ -1,6 +1,8 @@
 // lif_unit: the walk's arithmetic for one row: COLUMNS currents, and the neurons that take them.
 //
-//   current = (accumulator << current_shift) + bias
+//   current = (accumulator << current_shift) + bias, or the one that was stored
+//
+// An integrating neuron never fires.
 //
 // U comes from the channel's `initial` at the first state step, from the membrane memory where the step was read
 // from there (time outermost), else from the register that holds the row of the step before (time innermost).
@@ -13,7 +15,10 @@
 //   output_live       in   1                             the step's output is live: spikes are gated with it
 //   accumulators      in   COLUMNS*ACCUMULATOR_BITS      the row's sums, 0 where the step owns none
 //   parameters        in   COLUMNS*4*VALUE_BITS          per channel, from the top: initial, reset_to, threshold, bias
-//   use_parameters    in   1                             else bias is 0
+//   use_parameters    in   1                             else they are all 0
+//   stored            in   1                             the current is the one that was stored
+//   stored_row        in   COLUMNS*MEMBRANE_BITS         it
+//   integrates        in   1                             nothing fires
 //   memory_row        in   COLUMNS*MEMBRANE_BITS         membranes read from the membrane memory
 //   current_shift     in   SHIFT_BITS                    as in the schedule
 //   hard_reset        in   1                             as in lif_neuron
@@ -42,6 +47,9 @@ module lif_unit #(
     input  wire [COLUMNS*ACCUMULATOR_BITS-1:0] accumulators,
     input  wire [COLUMNS*4*VALUE_BITS-1:0]     parameters,
     input  wire                                use_parameters,
+    input  wire                                stored,
+    input  wire [COLUMNS*MEMBRANE_BITS-1:0]    stored_row,
+    input  wire                                integrates,
     input  wire [COLUMNS*MEMBRANE_BITS-1:0]    memory_row,
     input  wire [SHIFT_BITS-1:0]               current_shift,
     input  wire                                hard_reset,
@@ -62,12 +70,19 @@ module lif_unit #(
             wire signed [VALUE_BITS:0] wide = {{(VALUE_BITS+1-ACCUMULATOR_BITS){accumulator[ACCUMULATOR_BITS-1]}}, accumulator};
             wire signed [VALUE_BITS:0] shifted = wide << current_shift;
             wire [VALUE_BITS-1:0] bias = use_parameters ? stored_bias : {VALUE_BITS{1'b0}};
-            wire [VALUE_BITS-1:0] current = shifted[VALUE_BITS-1:0] + bias;
+            wire [MEMBRANE_BITS-1:0] stored_value = stored_row[column*MEMBRANE_BITS +: MEMBRANE_BITS];
+            reg  [VALUE_BITS-1:0]    stored_current;
+            always @* begin
+                stored_current = {VALUE_BITS{stored_value[MEMBRANE_BITS-1]}};
+                stored_current[MEMBRANE_BITS-1:0] = stored_value;
+            end
+            wire [VALUE_BITS-1:0] current = stored ? stored_current : shifted[VALUE_BITS-1:0] + bias;
             assign currents[column*VALUE_BITS +: VALUE_BITS] = current;
 
             reg  [MEMBRANE_BITS-1:0] held_membrane;
             wire [MEMBRANE_BITS-1:0] kept = from_memory ? memory_row[column*MEMBRANE_BITS +: MEMBRANE_BITS] : held_membrane;
-            wire [MEMBRANE_BITS-1:0] membrane = first ? initial_value[MEMBRANE_BITS-1:0] : kept;
+            wire [MEMBRANE_BITS-1:0] begun = use_parameters ? initial_value[MEMBRANE_BITS-1:0] : {MEMBRANE_BITS{1'b0}};
+            wire [MEMBRANE_BITS-1:0] membrane = first ? begun : kept;
             wire [MEMBRANE_BITS-1:0] next_membrane;
             wire                     fires;
             lif_neuron #(
@@ -82,6 +97,7 @@ module lif_unit #(
                 .leak_fixed(leak_fixed),
                 .leak_shift(leak_shift),
                 .leak_multiplier(leak_multiplier),
+                .never_fires(integrates),
                 .fires(fires),
                 .next_membrane(next_membrane)
             );

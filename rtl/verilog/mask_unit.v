@@ -14,6 +14,7 @@
 //   reused_steps     in   TIME_STEPS  steps that use the accumulators of the first slot step
 //   membrane_reads   in   TIME_STEPS  steps at which U comes from membrane memory
 //   membrane_writes  in   TIME_STEPS  steps at which U goes to membrane memory
+//   step             out  TIME_STEPS  the step, one-hot
 //   step_live        out  1           a live step is visited in this cycle
 //   output_live      out  1           its output is live
 //   has_slot         out  1           it has accumulators
@@ -38,6 +39,7 @@ module mask_unit #(
     input  wire [TIME_STEPS-1:0] reused_steps,
     input  wire [TIME_STEPS-1:0] membrane_reads,
     input  wire [TIME_STEPS-1:0] membrane_writes,
+    output wire [TIME_STEPS-1:0] step,
     output wire                  step_live,
     output wire                  output_live,
     output wire                  has_slot,
@@ -49,7 +51,7 @@ module mask_unit #(
 );
     reg  [TIME_STEPS-1:0] visited;
     wire [TIME_STEPS-1:0] remaining = state_steps & window & ~visited;
-    wire [TIME_STEPS-1:0] step = remaining & -remaining;  // one-hot
+    assign step = remaining & -remaining;
     wire [TIME_STEPS-1:0] earlier = ~(step | -step);
     wire                  reused = |(step & reused_steps);
 
@@ -76,4 +78,38 @@ module mask_unit #(
             visited <= {TIME_STEPS{1'b0}};
         else if (enable)
             visited <= last ? {TIME_STEPS{1'b0}} : visited | step;
+
+`ifdef FORMAL
+    // A position's visits: each live step of the window once, in ascending order, and nothing else.
+    reg                  started = 1'b0;
+    reg [TIME_STEPS-1:0] seen;      // steps of this position that were visited
+    always @(posedge clock) begin
+        started <= 1'b1;
+        if (!started)
+            assume (reset);
+        else if (seen != {TIME_STEPS{1'b0}})
+            assume ($stable({window, state_steps, active_steps, membrane_writes}));
+        if (reset || (enable && last))
+            seen <= {TIME_STEPS{1'b0}};
+        else if (enable)
+            seen <= seen | step;
+        if (started && !reset) begin
+            assert (seen == visited);
+            assert ((seen & ~(state_steps & window)) == {TIME_STEPS{1'b0}});
+            assert ((step & (step - 1'b1)) == {TIME_STEPS{1'b0}});
+            assert (step_live == (enable && step != {TIME_STEPS{1'b0}}));
+            assert (step == {TIME_STEPS{1'b0}} || seen < step);
+            if (step_live)
+                assert ((step & state_steps & window & ~seen) == step);
+            if (output_live)
+                assert (step_live && (step & active_steps) == step);
+            if (membrane_write)
+                assert (step_live && (step & membrane_writes) == step);
+            if (membrane_read)
+                assert (step_live && (step & membrane_reads) == step);
+            if (enable && last)
+                assert ((seen | step) == (state_steps & window));
+        end
+    end
+`endif
 endmodule

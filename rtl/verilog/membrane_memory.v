@@ -33,4 +33,17 @@ module membrane_memory #(
         if (read)
             read_row <= membranes[read_address];
     end
+
+`ifdef FORMAL
+    // A row, whichever, changes only where a live step writes it.
+    (* anyconst *) reg [MEMBRANE_ADDRESS_BITS-1:0] watched;
+    reg                                            started = 1'b0;
+    reg [COLUMNS*MEMBRANE_BITS-1:0]                content;
+    always @(posedge clock) begin
+        started <= 1'b1;
+        content <= membranes[watched];
+        if (started && membranes[watched] != content)
+            assert ($past(step_live) && $past(write) && $past(write_address) == watched);
+    end
+`endif
 endmodule

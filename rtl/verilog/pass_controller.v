@@ -1,26 +1,25 @@
-// pass_controller: runs the passes of a weight block back to back while the next weight tile loads.
+// pass_controller: runs the passes of a run back to back while the next weight tile loads.
 //
-//   start[i+1] = max(end[i], start[i] + load[i+1]),   end[i] = start[i] + busy[i]
+//   start[i+1] = max(end[i], start[i] + load[i+1], words ready[i+1]),   end[i] = start[i] + busy[i]
 //
-// A cycle is counted (`counting`) from the first load cycle of the block to the last cycle of the last walk. The
-// cycle in which the first descriptor is fetched is before that; everything that leaves the last visit's
-// registers is after. So the count is load[0] + Σ max(busy[i], load[i+1]), for every block.
+// `counting` lasts from the first load cycle of the run to the last cycle of the last walk; the cycle before it fetches
+// the first pass.
 //
 // Ports:
 //   clock           in   1            rising edge
 //   reset           in   1            synchronous
-//   start           in   1            run a layer; seen in the idle state
-//   current_last    in   1            the running pass is the block's last
+//   start           in   1            a run begins; seen in the idle state
+//   current_last    in   1            the running pass is the run's last
 //   current_walks   in   1            the strip is walked after it
 //   next_streams    in   1            the pass after it has words
 //   next_rows       in   ROW_BITS     weight rows of that pass
+//   next_ready      in   1            its words are in the strip buffer
 //   stream_last     in   1            the skipper is done with the running pass in this cycle
 //   walk_last       in   1            the walk's last visit is in this cycle
-//   idle            out  1            no layer runs
-//   fetching        out  1            the layer's first descriptor arrives
+//   idle            out  1            no run
+//   fetching        out  1            the run's first pass arrives
 //   advance         out  1            the next pass starts in the next cycle
-//   counting        out  1            the layer runs
-//   waiting         out  1            nothing to do but load: a load stall
+//   waiting         out  1            nothing to do but load, or wait for words
 //   streaming       out  1            the skipper looks at words
 //   draining        out  1            the pipeline empties before the walk
 //   walking         out  1            the strip is walked
@@ -28,7 +27,7 @@
 //   loading         out  1            a beat of the next weight tile is read
 //   load_beat       out  BEAT_BITS    its number
 //   load_rows       out  ROW_BITS     rows of the tile in it
-//   done            out  1            the layer has ended; until the next start
+//   ends            out  1            the run's last cycle
 //
 // Latency: `start` in cycle n: the first load cycle (or the first walk, if nothing is to load) is n + 2.
 module pass_controller #(
@@ -43,12 +42,12 @@ module pass_controller #(
     input  wire                 current_walks,
     input  wire                 next_streams,
     input  wire [ROW_BITS-1:0]  next_rows,
+    input  wire                 next_ready,
     input  wire                 stream_last,
     input  wire                 walk_last,
     output wire                 idle,
     output wire                 fetching,
     output wire                 advance,
-    output wire                 counting,
     output wire                 waiting,
     output wire                 streaming,
     output wire                 draining,
@@ -57,14 +56,14 @@ module pass_controller #(
     output wire                 loading,
     output reg  [BEAT_BITS-1:0] load_beat,
     output wire [ROW_BITS-1:0]  load_rows,
-    output reg                  done
+    output wire                 ends
 );
     localparam IDLE = 3'd0, FETCH = 3'd1, WAIT = 3'd2, STREAM = 3'd3, DRAIN_FIRST = 3'd4, DRAIN_SECOND = 3'd5, WALK = 3'd6;
 
     reg [2:0]          state;
-    reg                running;    // a pass of this layer has started
+    reg                running;    // a pass of this run has started
     reg [ROW_BITS-1:0] rows_left;  // of the next tile, after the beats read before this cycle
-    reg                first_beat; // rows_left is not valid yet: the next tile's descriptor has just arrived
+    reg                first_beat; // rows_left is not valid yet: the next pass has just arrived
 
     assign idle = state == IDLE;
     assign fetching = state == FETCH;
@@ -73,7 +72,7 @@ module pass_controller #(
     assign draining = (state == DRAIN_FIRST) || (state == DRAIN_SECOND);
     assign walking = state == WALK;
     assign begin_walk = state == DRAIN_FIRST;
-    assign counting = !idle && !fetching;
+    wire counting = !idle && !fetching;
 
     // The load of the next tile, at the same time as the pass.
     localparam [ROW_BITS-1:0] BEAT_ROWS = LOAD_ROWS[ROW_BITS-1:0];
@@ -86,8 +85,8 @@ module pass_controller #(
     // A pass may end in this cycle, and the next one may start in the next cycle.
     wire pass_ends = waiting || (streaming && stream_last && !current_walks) || (walking && walk_last);
     wire nothing_to_load = fetching && (next_rows == {ROW_BITS{1'b0}});
-    wire layer_ends = pass_ends && !has_next;
-    assign advance = nothing_to_load || (pass_ends && has_next && last_beat);
+    assign ends = pass_ends && !has_next;
+    assign advance = nothing_to_load || (pass_ends && has_next && last_beat && next_ready);
 
     always @(posedge clock)
         if (reset || idle || fetching || advance) begin
@@ -114,16 +113,11 @@ module pass_controller #(
             case (state)
                 IDLE: state <= start ? FETCH : IDLE;
                 FETCH: state <= WAIT;
-                STREAM: state <= !stream_last ? STREAM : current_walks ? DRAIN_FIRST : layer_ends ? IDLE : WAIT;
+                STREAM: state <= !stream_last ? STREAM : current_walks ? DRAIN_FIRST : ends ? IDLE : WAIT;
                 DRAIN_FIRST: state <= DRAIN_SECOND;
                 DRAIN_SECOND: state <= WALK;
-                WALK: state <= !walk_last ? WALK : layer_ends ? IDLE : WAIT;
+                WALK: state <= !walk_last ? WALK : ends ? IDLE : WAIT;
                 default: state <= WAIT;
             endcase
 
-    always @(posedge clock)
-        if (reset || (idle && start))
-            done <= 1'b0;
-        else if (layer_ends)
-            done <= 1'b1;
 endmodule

@@ -1,27 +1,30 @@
-// strip_engine: runs one product layer and the walks it feeds, as its pass descriptors say.
+// strip_engine: the passes and walks of one run: of a product's weight block, or of a head of an attention product.
 //
-//   descriptor memory ─► pass_controller ─► weight memory ─► ac_array banks
-//   flag memory ─► zero_skipper ─► word memory ─► ac_array ─► accumulator_file ─► lif_unit ─► walk stream
+//   pass_sequencer ─► pass_controller ─► weight or stationary memory ─► ac_array banks
+//   flag memory ─► zero_skipper ─► word memory ─► ac_array ─► accumulator_file ─► lif_unit ─► results
 //                  slot_counter ──────────────────────────────►   walk_controller ─┘ ▲ ▼ membrane_memory
 //
 // A word issued in cycle n is at the AND bank in n + 1, is accumulated in n + 2 and can be walked in n + 3.
-// The owner fills the memories through their write ports, sets `layer` and `start_row`, and pulses `start` while not
-// `busy`. A run ends with the next descriptor that is marked last: a layer takes one run for each weight block.
+// The owner holds `layer` and `passes` and pulses `start` while not `busy`. Word and flag memory are the strip buffer,
+// which the word_gatherer fills while the run goes on.
 //
 // Ports:
 //   clock                     in   1                                     rising edge
 //   reset                     in   1                                     synchronous
-//   start                     in   1                                     run a block of the layer
-//   start_row                 in   DESCRIPTOR_ADDRESS_BITS               first descriptor of the run: a weight block's
+//   start                     in   1                                     a run begins
 //   layer                     in   LAYER_BITS                            its configuration, see layer_fields
-//   busy                      out  1                                     a block runs
-//   done                      out  1                                     the block has ended; until the next start
-//   descriptor_write_enable   in   1                                     write ports of the five memories
-//   descriptor_write_address  in   DESCRIPTOR_ADDRESS_BITS               one row for each pass, from row 0
-//   descriptor_write_row      in   DESCRIPTOR_BITS                       see descriptor_fields
+//   passes                    in   SEQUENCE_BITS                         its passes, see sequence_fields
+//   busy                      out  1                                     it goes on
+//   ends                      out  1                                     its last cycle; the last results are stored in the next
+//   words_ready               in   1                                     a chunk waits in the strip buffer
+//   words_taken               out  1                                     a pass takes it
+//   words_released            out  1                                     a chunk has been streamed for the last time
 //   weight_write_enable       in   1                                     weights
 //   weight_write_address      in   WEIGHT_ADDRESS_BITS                   one row for each load beat
 //   weight_write_row          in   LOAD_ROWS*COLUMNS*WEIGHT_BITS         as ac_array takes it
+//   stationary_write_enable   in   LOAD_ROWS                             rows of a beat of attention's operand
+//   stationary_write_address  in   STATIONARY_ADDRESS_BITS               the beat
+//   stationary_write_row      in   COLUMNS*WEIGHT_BITS                   the row, for any place in the beat
 //   flag_write_enable         in   1                                     non-zero flags
 //   flag_write_address        in   FLAG_ADDRESS_BITS                     one row for each group of words
 //   flag_write_row            in   GROUP                                 bit g: word g of the group is not zero
@@ -31,15 +34,24 @@
 //   parameter_write_enable    in   1                                     neuron parameters
 //   parameter_write_address   in   PARAMETER_ADDRESS_BITS                one row for each output tile
 //   parameter_write_row       in   COLUMNS*4*VALUE_BITS                  as lif_unit takes it
-//   walk_valid                out  1                                     a visit's results are below
+//   source_read               out  1                                     stored currents are read
+//   source_address            out  ADDRESS_BITS                          their row
+//   source_row                in   COLUMNS*MEMBRANE_BITS                 the row read in the cycle before
+//   spike_write_enable        out  1                                     a row of spikes is stored
+//   current_write_enable      out  1                                     a row of currents is stored
+//   result_address            out  ADDRESS_BITS                          of either
+//   result_lane               out  ROW_BITS                              lane of the row's first spike
+//   result_columns            out  ROW_BITS                              spikes of the row
+//   result_spikes             out  COLUMNS                               the spikes
+//   result_currents           out  COLUMNS*MEMBRANE_BITS                 the currents
+//   walk_valid                out  1                                     a visit's values are below
 //   walk_spikes               out  COLUMNS                               output spikes
 //   walk_membranes            out  COLUMNS*MEMBRANE_BITS                 U after reset
 //   walk_currents             out  COLUMNS*VALUE_BITS                    (sum << current_shift) + bias
 //   walk_accumulators         out  COLUMNS*ACCUMULATOR_BITS              the sums
-//   counter_select            in   5                                     see performance_counters
-//   counter_value             out  COUNTER_BITS                          the counter asked for
+//   events                    out  EVENT_BITS                            what happens in this cycle, see event_fields
 //
-// Latency: results of a visit appear one cycle after it. The parameters from SLOT_BITS on follow from those before.
+// Latency: results of a visit are stored in the cycle after it. The parameters from SLOT_BITS on follow from those before.
 module strip_engine #(
     parameter ROWS = 16,
     parameter COLUMNS = 16,
@@ -55,37 +67,45 @@ module strip_engine #(
     parameter SHIFT_BITS = 6,
     parameter PLANE_BITS = 5,
     parameter POSITION_BITS = 6,
-    parameter DESCRIPTOR_ADDRESS_BITS = 8,
-    parameter WEIGHT_ADDRESS_BITS = 8,
+    parameter COUNT_BITS = 8,
+    parameter WEIGHT_ROWS = 256,
+    parameter PARAMETER_ROWS = 16,
+    parameter STATIONARY_ADDRESS_BITS = 6,
     parameter FLAG_ADDRESS_BITS = 8,
     parameter WORD_ADDRESS_BITS = 10,
-    parameter PARAMETER_ADDRESS_BITS = 4,
     parameter MEMBRANE_ADDRESS_BITS = 8,
-    parameter COUNTER_BITS = 48,
+    parameter ADDRESS_BITS = 12,
     parameter SLOT_BITS = (SLOTS > 1) ? $clog2(SLOTS) : 1,
     parameter ROW_BITS = $clog2(ROWS + 1),
     parameter COLUMN_BITS = $clog2(COLUMNS + 1),
+    parameter WEIGHT_ADDRESS_BITS = (WEIGHT_ROWS > 1) ? $clog2(WEIGHT_ROWS) : 1,
+    parameter PARAMETER_ADDRESS_BITS = (PARAMETER_ROWS > 1) ? $clog2(PARAMETER_ROWS) : 1,
     parameter WORD_COUNT_BITS = SLOT_BITS + 1 + PLANE_BITS,
     parameter VALUE_BITS = (ACCUMULATOR_BITS > MEMBRANE_BITS) ? ACCUMULATOR_BITS : MEMBRANE_BITS,
-    parameter DESCRIPTOR_BITS = 3 + ROW_BITS + COLUMN_BITS + WEIGHT_ADDRESS_BITS + FLAG_ADDRESS_BITS
-        + WORD_ADDRESS_BITS + WORD_COUNT_BITS + SLOT_BITS + POSITION_BITS + TIME_STEPS
-        + PARAMETER_ADDRESS_BITS + MEMBRANE_ADDRESS_BITS,
-    parameter LAYER_BITS = 5 + SHIFT_BITS + LEAK_MULTIPLIER_BITS + SHIFT_BITS + 6*TIME_STEPS
-        + 3*SLOT_BITS + 2*PLANE_BITS + GROUP*(PLANE_BITS + SLOT_BITS)
+    parameter LAYER_BITS = 7 + SHIFT_BITS + LEAK_MULTIPLIER_BITS + SHIFT_BITS + 6*TIME_STEPS
+        + 3*SLOT_BITS + 2*PLANE_BITS + GROUP*(PLANE_BITS + SLOT_BITS),
+    parameter SEQUENCE_BITS = 5 + 3*POSITION_BITS + 2*WORD_COUNT_BITS + 3*COUNT_BITS + COLUMN_BITS + 3*ROW_BITS
+        + WEIGHT_ADDRESS_BITS + PARAMETER_ADDRESS_BITS + WORD_ADDRESS_BITS + FLAG_ADDRESS_BITS + MEMBRANE_ADDRESS_BITS
+        + 6*ADDRESS_BITS + TIME_STEPS + 2*TIME_STEPS*ADDRESS_BITS,
+    parameter LANE_BITS = (GROUP > 1) ? $clog2(GROUP) : 1,
+    parameter EVENT_BITS = 21 + LANE_BITS + ROWS + 2*ROW_BITS + 2*COLUMN_BITS
 ) (
     input  wire                                     clock,
     input  wire                                     reset,
     input  wire                                     start,
-    input  wire [DESCRIPTOR_ADDRESS_BITS-1:0]       start_row,
     input  wire [LAYER_BITS-1:0]                    layer,
+    input  wire [SEQUENCE_BITS-1:0]                 passes,
     output wire                                     busy,
-    output wire                                     done,
-    input  wire                                     descriptor_write_enable,
-    input  wire [DESCRIPTOR_ADDRESS_BITS-1:0]       descriptor_write_address,
-    input  wire [DESCRIPTOR_BITS-1:0]               descriptor_write_row,
+    output wire                                     ends,
+    input  wire                                     words_ready,
+    output wire                                     words_taken,
+    output wire                                     words_released,
     input  wire                                     weight_write_enable,
     input  wire [WEIGHT_ADDRESS_BITS-1:0]           weight_write_address,
     input  wire [LOAD_ROWS*COLUMNS*WEIGHT_BITS-1:0] weight_write_row,
+    input  wire [LOAD_ROWS-1:0]                     stationary_write_enable,
+    input  wire [STATIONARY_ADDRESS_BITS-1:0]       stationary_write_address,
+    input  wire [COLUMNS*WEIGHT_BITS-1:0]           stationary_write_row,
     input  wire                                     flag_write_enable,
     input  wire [FLAG_ADDRESS_BITS-1:0]             flag_write_address,
     input  wire [GROUP-1:0]                         flag_write_row,
@@ -95,21 +115,30 @@ module strip_engine #(
     input  wire                                     parameter_write_enable,
     input  wire [PARAMETER_ADDRESS_BITS-1:0]        parameter_write_address,
     input  wire [COLUMNS*4*VALUE_BITS-1:0]          parameter_write_row,
+    output wire                                     source_read,
+    output wire [ADDRESS_BITS-1:0]                  source_address,
+    input  wire [COLUMNS*MEMBRANE_BITS-1:0]         source_row,
+    output reg                                      spike_write_enable,
+    output reg                                      current_write_enable,
+    output reg  [ADDRESS_BITS-1:0]                  result_address,
+    output reg  [ROW_BITS-1:0]                      result_lane,
+    output reg  [ROW_BITS-1:0]                      result_columns,
+    output wire [COLUMNS-1:0]                       result_spikes,
+    output wire [COLUMNS*MEMBRANE_BITS-1:0]         result_currents,
     output reg                                      walk_valid,
     output reg  [COLUMNS-1:0]                       walk_spikes,
     output reg  [COLUMNS*MEMBRANE_BITS-1:0]         walk_membranes,
     output reg  [COLUMNS*VALUE_BITS-1:0]            walk_currents,
     output reg  [COLUMNS*ACCUMULATOR_BITS-1:0]      walk_accumulators,
-    input  wire [4:0]                               counter_select,
-    output wire [COUNTER_BITS-1:0]                  counter_value
+    output wire [EVENT_BITS-1:0]                    events
 );
-    localparam LANE_BITS = (GROUP > 1) ? $clog2(GROUP) : 1;
     localparam BEATS = (ROWS + LOAD_ROWS - 1) / LOAD_ROWS;
     localparam BEAT_BITS = (BEATS > 1) ? $clog2(BEATS) : 1;
     localparam SUM_BITS = WEIGHT_BITS + $clog2(ROWS);
+    genvar beat_row;
 
     // ---- the layer's configuration
-    wire has_neuron, reads_parameters, stationary_operand, hard_reset, leak_fixed;
+    wire has_neuron, integrates, stored_currents, reads_parameters, stationary_operand, hard_reset, leak_fixed;
     wire [SHIFT_BITS-1:0] leak_shift, current_shift;
     wire [LEAK_MULTIPLIER_BITS-1:0] leak_multiplier;
     wire [TIME_STEPS-1:0] state_steps, active_steps, slot_steps, reused_steps, membrane_reads, membrane_writes;
@@ -123,6 +152,8 @@ module strip_engine #(
     ) configuration (
         .layer(layer),
         .has_neuron(has_neuron),
+        .integrates(integrates),
+        .stored_currents(stored_currents),
         .reads_parameters(reads_parameters),
         .stationary_operand(stationary_operand),
         .hard_reset(hard_reset),
@@ -145,77 +176,104 @@ module strip_engine #(
         .lane_slots(lane_slots)
     );
 
-    // ---- descriptors: the memory's output is the next pass, a register holds what the running one still needs
-    wire idle, fetching, advance, counting, waiting, streaming, draining, walking, begin_walk, loading;
-    reg  [DESCRIPTOR_ADDRESS_BITS-1:0] next_index;
-    wire [DESCRIPTOR_ADDRESS_BITS-1:0] descriptor_address =
-        idle ? start_row : advance ? next_index + 1 : next_index;
-    wire [DESCRIPTOR_BITS-1:0] next_descriptor;
-    synchronous_memory #(.WIDTH(DESCRIPTOR_BITS), .ADDRESS_BITS(DESCRIPTOR_ADDRESS_BITS)) descriptor_memory (
-        .clock(clock),
-        .write_enable(descriptor_write_enable),
-        .write_address(descriptor_write_address),
-        .write_data(descriptor_write_row),
-        .read_enable(1'b1),
-        .read_address(descriptor_address),
-        .read_data(next_descriptor)
+    // ---- the run's passes: the sequencer gives the next one, a register holds what the running one still needs
+    wire outer, together, gathered, stores_currents, stores_states;
+    wire [POSITION_BITS-1:0] strips, positions_full, positions_last;
+    wire [WORD_COUNT_BITS-1:0] words_full, words_last;
+    wire [COUNT_BITS-1:0] output_tiles, tiles, slices;
+    wire [COLUMN_BITS-1:0] columns_last;
+    wire [ROW_BITS-1:0] rows_full, rows_last, first_lane;
+    wire [WEIGHT_ADDRESS_BITS-1:0] weight_base;
+    wire [PARAMETER_ADDRESS_BITS-1:0] parameter_base;
+    wire [WORD_ADDRESS_BITS-1:0] chunk_words;
+    wire [FLAG_ADDRESS_BITS-1:0] chunk_groups;
+    wire [MEMBRANE_ADDRESS_BITS-1:0] membrane_tile_step;
+    wire [ADDRESS_BITS-1:0] result_base, result_position_step, result_strip_step;
+    wire [ADDRESS_BITS-1:0] source_base, source_position_step, source_strip_step;
+    wire [TIME_STEPS*ADDRESS_BITS-1:0] result_step_bases, source_step_bases;
+    wire [TIME_STEPS-1:0] source_steps;
+    sequence_fields #(
+        .SEQUENCE_BITS(SEQUENCE_BITS), .TIME_STEPS(TIME_STEPS), .POSITION_BITS(POSITION_BITS),
+        .WORD_COUNT_BITS(WORD_COUNT_BITS), .COUNT_BITS(COUNT_BITS), .COLUMN_BITS(COLUMN_BITS), .ROW_BITS(ROW_BITS),
+        .WEIGHT_ADDRESS_BITS(WEIGHT_ADDRESS_BITS), .PARAMETER_ADDRESS_BITS(PARAMETER_ADDRESS_BITS),
+        .WORD_ADDRESS_BITS(WORD_ADDRESS_BITS), .FLAG_ADDRESS_BITS(FLAG_ADDRESS_BITS),
+        .MEMBRANE_ADDRESS_BITS(MEMBRANE_ADDRESS_BITS), .ADDRESS_BITS(ADDRESS_BITS)
+    ) run (
+        .row(passes), .outer(outer), .together(together), .gathered(gathered), .strips(strips),
+        .positions_full(positions_full),
+        .positions_last(positions_last), .words_full(words_full), .words_last(words_last), .output_tiles(output_tiles),
+        .columns_last(columns_last), .tiles(tiles), .slices(slices), .rows_full(rows_full), .rows_last(rows_last),
+        .weight_base(weight_base), .parameter_base(parameter_base), .chunk_words(chunk_words),
+        .chunk_groups(chunk_groups), .membrane_tile_step(membrane_tile_step), .result_currents(stores_currents),
+        .result_states(stores_states), .result_base(result_base), .result_lane(first_lane),
+        .result_position_step(result_position_step), .result_strip_step(result_strip_step),
+        .result_step_bases(result_step_bases), .source_steps(source_steps), .source_base(source_base),
+        .source_position_step(source_position_step), .source_strip_step(source_strip_step),
+        .source_step_bases(source_step_bases)
     );
-    always @(posedge clock)
-        next_index <= descriptor_address;
 
-    wire next_last, next_streams, next_walks;
-    wire [ROW_BITS-1:0] next_rows;
+    wire idle, fetching, advance, waiting, streaming, draining, walking, begin_walk, loading;
+    wire next_last, next_streams, next_walks, next_first_use, next_last_use;
+    wire [ROW_BITS-1:0] next_rows, next_lane;
     wire [COLUMN_BITS-1:0] next_columns;
-    wire [WEIGHT_ADDRESS_BITS-1:0] next_weight_base;
+    wire [WEIGHT_ADDRESS_BITS-1:0] next_weight_address;
     wire [FLAG_ADDRESS_BITS-1:0] next_flag_base;
     wire [WORD_ADDRESS_BITS-1:0] next_word_base;
     wire [WORD_COUNT_BITS-1:0] next_words;
     wire [SLOT_BITS-1:0] next_first_slot;
     wire [POSITION_BITS-1:0] next_positions;
     wire [TIME_STEPS-1:0] next_window;
-    wire [PARAMETER_ADDRESS_BITS-1:0] next_parameter_base;
-    wire [MEMBRANE_ADDRESS_BITS-1:0] next_membrane_base;
-    descriptor_fields #(
-        .DESCRIPTOR_BITS(DESCRIPTOR_BITS), .ROW_BITS(ROW_BITS), .COLUMN_BITS(COLUMN_BITS),
-        .WEIGHT_ADDRESS_BITS(WEIGHT_ADDRESS_BITS), .FLAG_ADDRESS_BITS(FLAG_ADDRESS_BITS),
-        .WORD_ADDRESS_BITS(WORD_ADDRESS_BITS), .WORD_COUNT_BITS(WORD_COUNT_BITS), .SLOT_BITS(SLOT_BITS),
-        .POSITION_BITS(POSITION_BITS), .TIME_STEPS(TIME_STEPS), .PARAMETER_ADDRESS_BITS(PARAMETER_ADDRESS_BITS),
-        .MEMBRANE_ADDRESS_BITS(MEMBRANE_ADDRESS_BITS)
-    ) next_pass (
-        .descriptor(next_descriptor),
-        .last(next_last),
-        .streams(next_streams),
-        .walks(next_walks),
-        .rows(next_rows),
-        .columns(next_columns),
-        .weight_base(next_weight_base),
-        .flag_base(next_flag_base),
-        .word_base(next_word_base),
-        .words(next_words),
-        .first_slot(next_first_slot),
-        .positions(next_positions),
-        .window(next_window),
-        .parameter_base(next_parameter_base),
-        .membrane_base(next_membrane_base)
+    wire [PARAMETER_ADDRESS_BITS-1:0] next_parameter_address;
+    wire [MEMBRANE_ADDRESS_BITS-1:0] next_membrane_address;
+    wire [ADDRESS_BITS-1:0] next_result_address, next_source_address;
+    pass_sequencer #(
+        .ROWS(ROWS), .COLUMNS(COLUMNS), .SLOT_BITS(SLOT_BITS), .WEIGHT_ROWS(WEIGHT_ROWS),
+        .PARAMETER_ROWS(PARAMETER_ROWS), .TIME_STEPS(TIME_STEPS), .POSITION_BITS(POSITION_BITS),
+        .WORD_COUNT_BITS(WORD_COUNT_BITS), .COUNT_BITS(COUNT_BITS), .COLUMN_BITS(COLUMN_BITS), .ROW_BITS(ROW_BITS),
+        .WEIGHT_ADDRESS_BITS(WEIGHT_ADDRESS_BITS), .PARAMETER_ADDRESS_BITS(PARAMETER_ADDRESS_BITS),
+        .WORD_ADDRESS_BITS(WORD_ADDRESS_BITS), .FLAG_ADDRESS_BITS(FLAG_ADDRESS_BITS),
+        .MEMBRANE_ADDRESS_BITS(MEMBRANE_ADDRESS_BITS), .ADDRESS_BITS(ADDRESS_BITS)
+    ) sequencer (
+        .clock(clock), .start(start && idle), .advance(advance), .load(loading), .outer(outer), .together(together),
+        .gathered(gathered),
+        .strips(strips), .positions_full(positions_full), .positions_last(positions_last), .words_full(words_full),
+        .words_last(words_last), .output_tiles(output_tiles), .columns_last(columns_last), .tiles(tiles),
+        .slices(slices), .rows_full(rows_full), .rows_last(rows_last), .weight_base(weight_base),
+        .parameter_base(parameter_base), .chunk_words(chunk_words), .chunk_groups(chunk_groups),
+        .membrane_tile_step(membrane_tile_step), .result_currents(stores_currents), .result_base(result_base),
+        .result_lane(first_lane), .result_strip_step(result_strip_step), .source_base(source_base),
+        .source_strip_step(source_strip_step), .state_steps(state_steps), .slot_steps(slot_steps),
+        .stationary_operand(stationary_operand), .last(next_last), .streams(next_streams), .walks(next_walks),
+        .first_use(next_first_use), .last_use(next_last_use), .rows(next_rows), .columns(next_columns),
+        .weight_address(next_weight_address), .flag_base(next_flag_base), .word_base(next_word_base),
+        .words(next_words), .first_slot(next_first_slot), .positions(next_positions), .window(next_window),
+        .parameter_address(next_parameter_address), .membrane_address(next_membrane_address),
+        .result_address(next_result_address), .lane(next_lane), .source_address(next_source_address)
     );
 
-    reg current_last, current_walks, current_bank;
+    reg current_last, current_walks, current_last_use, current_bank;
     reg [ROW_BITS-1:0] current_rows;
     reg [COLUMN_BITS-1:0] current_columns;
     reg [POSITION_BITS-1:0] current_positions;
     reg [TIME_STEPS-1:0] current_window;
-    reg [PARAMETER_ADDRESS_BITS-1:0] current_parameter_base;
-    reg [MEMBRANE_ADDRESS_BITS-1:0] current_membrane_base;
+    reg [PARAMETER_ADDRESS_BITS-1:0] current_parameter_address;
+    reg [MEMBRANE_ADDRESS_BITS-1:0] current_membrane_address;
+    reg [ADDRESS_BITS-1:0] current_result_address, current_source_address;
+    reg [ROW_BITS-1:0] current_lane;
     always @(posedge clock)
         if (advance) begin
             current_last <= next_last;
             current_walks <= next_walks;
+            current_last_use <= next_last_use;
             current_rows <= next_rows;
             current_columns <= next_columns;
             current_positions <= next_positions;
             current_window <= next_window;
-            current_parameter_base <= next_parameter_base;
-            current_membrane_base <= next_membrane_base;
+            current_parameter_address <= next_parameter_address;
+            current_membrane_address <= next_membrane_address;
+            current_result_address <= next_result_address;
+            current_source_address <= next_source_address;
+            current_lane <= next_lane;
         end
     always @(posedge clock)
         if (reset)
@@ -235,12 +293,12 @@ module strip_engine #(
         .current_walks(current_walks),
         .next_streams(next_streams),
         .next_rows(next_rows),
+        .next_ready(words_ready || !next_first_use),
         .stream_last(stream_last),
         .walk_last(visit_last),
         .idle(idle),
         .fetching(fetching),
         .advance(advance),
-        .counting(counting),
         .waiting(waiting),
         .streaming(streaming),
         .draining(draining),
@@ -249,21 +307,40 @@ module strip_engine #(
         .loading(loading),
         .load_beat(load_beat),
         .load_rows(load_rows),
-        .done(done)
+        .ends(ends)
     );
     assign busy = !idle;
+    assign words_taken = advance && next_first_use;
+    assign words_released = stream_last && current_last_use;
 
     // ---- weight tiles: read in cycle n, written to the bank that does not compute at the end of n + 1
-    wire [LOAD_ROWS*COLUMNS*WEIGHT_BITS-1:0] loaded_weights;
-    synchronous_memory #(.WIDTH(LOAD_ROWS*COLUMNS*WEIGHT_BITS), .ADDRESS_BITS(WEIGHT_ADDRESS_BITS)) weight_memory (
+    localparam BEAT_WIDTH = LOAD_ROWS*COLUMNS*WEIGHT_BITS;
+    wire [BEAT_WIDTH-1:0] weight_beat, stationary_beat;
+    synchronous_memory #(.WIDTH(BEAT_WIDTH), .ROWS(WEIGHT_ROWS), .ADDRESS_BITS(WEIGHT_ADDRESS_BITS)) weight_memory (
         .clock(clock),
         .write_enable(weight_write_enable),
         .write_address(weight_write_address),
         .write_data(weight_write_row),
-        .read_enable(loading),
-        .read_address(next_weight_base + {{(WEIGHT_ADDRESS_BITS-BEAT_BITS){1'b0}}, load_beat}),
-        .read_data(loaded_weights)
+        .read_enable(loading && !stationary_operand),
+        .read_address(next_weight_address),
+        .read_data(weight_beat)
     );
+    generate
+        for (beat_row = 0; beat_row < LOAD_ROWS; beat_row = beat_row + 1) begin : beat_rows
+            synchronous_memory #(
+                .WIDTH(COLUMNS*WEIGHT_BITS), .ROWS(1 << STATIONARY_ADDRESS_BITS), .ADDRESS_BITS(STATIONARY_ADDRESS_BITS)
+            ) stationary_memory (
+                .clock(clock),
+                .write_enable(stationary_write_enable[beat_row]),
+                .write_address(stationary_write_address),
+                .write_data(stationary_write_row),
+                .read_enable(loading && stationary_operand),
+                .read_address(next_weight_address[STATIONARY_ADDRESS_BITS-1:0]),
+                .read_data(stationary_beat[beat_row*COLUMNS*WEIGHT_BITS +: COLUMNS*WEIGHT_BITS])
+            );
+        end
+    endgenerate
+    wire [BEAT_WIDTH-1:0] loaded_weights = stationary_operand ? stationary_beat : weight_beat;
     reg loaded, loaded_bank;
     reg [BEAT_BITS-1:0] loaded_beat;
     always @(posedge clock) begin
@@ -285,7 +362,7 @@ module strip_engine #(
     assign stream_last = group_done && last_group;
 
     wire [FLAG_ADDRESS_BITS-1:0] flag_address = advance ? next_flag_base : group_done ? group_index + 1 : group_index;
-    synchronous_memory #(.WIDTH(GROUP), .ADDRESS_BITS(FLAG_ADDRESS_BITS)) flag_memory (
+    synchronous_memory #(.WIDTH(GROUP), .ROWS(1 << FLAG_ADDRESS_BITS), .ADDRESS_BITS(FLAG_ADDRESS_BITS)) flag_memory (
         .clock(clock),
         .write_enable(flag_write_enable),
         .write_address(flag_write_address),
@@ -335,7 +412,9 @@ module strip_engine #(
 
     // ---- cycle n + 1: the word is at the AND bank
     wire [ROWS-1:0] word;
-    synchronous_memory #(.WIDTH(ROWS), .ADDRESS_BITS(WORD_ADDRESS_BITS)) word_memory (
+    synchronous_memory #(
+        .WIDTH(ROWS), .ROWS(1 << WORD_ADDRESS_BITS), .ADDRESS_BITS(WORD_ADDRESS_BITS)
+    ) word_memory (
         .clock(clock),
         .write_enable(word_write_enable),
         .write_address(word_write_address),
@@ -384,7 +463,9 @@ module strip_engine #(
         sum_plane <= word_plane;
     end
 
-    wire visit_first_step, visit_output, visit_has_slot, visit_read, visit_write;
+    wire visit_first_step, visit_output, visit_has_slot, visit_has_source, visit_read, visit_write;
+    wire [TIME_STEPS-1:0] step;
+    wire next_position;
     wire [SLOT_BITS-1:0] visit_slot;
     wire [COLUMNS*ACCUMULATOR_BITS-1:0] accumulator_row;
     accumulator_file #(
@@ -415,35 +496,55 @@ module strip_engine #(
         .positions(current_positions),
         .window(current_window),
         .slot_stride(walk_slot_stride),
-        .membrane_base(current_membrane_base),
+        .membrane_base(current_membrane_address),
         .state_steps(state_steps),
         .active_steps(active_steps),
         .slot_steps(slot_steps),
         .reused_steps(reused_steps),
         .membrane_reads(membrane_reads),
         .membrane_writes(membrane_writes),
+        .source_steps(source_steps),
         .read_enable(membrane_read),
         .read_address(membrane_read_address),
+        .source_read(source_read),
+        .step(step),
+        .next_position(next_position),
         .visit(visit),
         .visit_last(visit_last),
         .visit_first_step(visit_first_step),
         .visit_output(visit_output),
         .visit_has_slot(visit_has_slot),
+        .visit_has_source(visit_has_source),
         .visit_slot(visit_slot),
         .visit_read(visit_read),
         .visit_write(visit_write),
         .visit_address(visit_address)
     );
 
+    // ---- where the walk's stored currents come from, and where its results go
+    address_walker #(.TIME_STEPS(TIME_STEPS), .ADDRESS_BITS(ADDRESS_BITS)) source (
+        .clock(clock), .begin_walk(begin_walk), .next_position(next_position), .step(step),
+        .first(current_source_address), .position_step(source_position_step), .step_bases(source_step_bases),
+        .address(source_address)
+    );
+    wire [ADDRESS_BITS-1:0] walk_result_address;
+    address_walker #(.TIME_STEPS(TIME_STEPS), .ADDRESS_BITS(ADDRESS_BITS)) results (
+        .clock(clock), .begin_walk(begin_walk), .next_position(next_position), .step(step),
+        .first(current_result_address), .position_step(result_position_step), .step_bases(result_step_bases),
+        .address(walk_result_address)
+    );
+
     wire parameter_read = begin_walk && reads_parameters;
     wire [COLUMNS*4*VALUE_BITS-1:0] parameters;
-    synchronous_memory #(.WIDTH(COLUMNS*4*VALUE_BITS), .ADDRESS_BITS(PARAMETER_ADDRESS_BITS)) parameter_memory (
+    synchronous_memory #(
+        .WIDTH(COLUMNS*4*VALUE_BITS), .ROWS(PARAMETER_ROWS), .ADDRESS_BITS(PARAMETER_ADDRESS_BITS)
+    ) parameter_memory (
         .clock(clock),
         .write_enable(parameter_write_enable),
         .write_address(parameter_write_address),
         .write_data(parameter_write_row),
         .read_enable(parameter_read),
-        .read_address(current_parameter_base),
+        .read_address(current_parameter_address),
         .read_data(parameters)
     );
 
@@ -463,6 +564,9 @@ module strip_engine #(
         .accumulators(accumulator_row),
         .parameters(parameters),
         .use_parameters(reads_parameters),
+        .stored(stored_currents),
+        .stored_row(visit_has_source ? source_row : {COLUMNS*MEMBRANE_BITS{1'b0}}),
+        .integrates(integrates),
         .memory_row(membrane_row),
         .current_shift(current_shift),
         .hard_reset(hard_reset),
@@ -487,8 +591,15 @@ module strip_engine #(
         .read_row(membrane_row)
     );
 
+    reg [ADDRESS_BITS-1:0] visit_result_address;
     always @(posedge clock) begin
+        visit_result_address <= walk_result_address;
         walk_valid <= visit && !reset;
+        spike_write_enable <= visit && visit_output && !stores_currents && !reset;
+        current_write_enable <= visit && visit_output && stores_currents && !reset;
+        result_address <= visit_result_address;
+        result_lane <= current_lane;
+        result_columns <= {{(ROW_BITS-COLUMN_BITS){1'b0}}, current_columns};
         if (visit) begin
             walk_spikes <= spikes;
             walk_membranes <= membranes;
@@ -497,38 +608,68 @@ module strip_engine #(
         end
     end
 
-    // ---- counters
-    performance_counters #(
-        .ROWS(ROWS), .ROW_BITS(ROW_BITS), .COLUMN_BITS(COLUMN_BITS), .LANE_BITS(LANE_BITS), .COUNTER_BITS(COUNTER_BITS)
-    ) counters (
-        .clock(clock),
-        .clear(reset || fetching),
-        .select(counter_select),
-        .value(counter_value),
-        .counting(counting),
-        .streaming(streaming),
-        .waiting(waiting),
-        .draining(draining),
-        .walking(walking),
-        .advance(advance),
-        .next_streams(next_streams),
-        .offered_words(group_done ? group_size : {(LANE_BITS+1){1'b0}}),
-        .issue(issue),
-        .word_valid(word_valid),
-        .word(word),
-        .word_rows(word_rows),
-        .word_columns(word_columns),
-        .accumulate(accumulate),
-        .loading(loading),
-        .load_rows(load_rows),
-        .stationary_operand(stationary_operand),
-        .parameter_read(parameter_read),
-        .visit(visit),
-        .visit_has_slot(visit_has_slot),
-        .visit_output(visit_output),
-        .visit_columns(current_columns),
-        .has_neuron(has_neuron),
-        .membrane_read(membrane_read),
-        .membrane_write(visit && visit_write)
-    );
+    assign result_spikes = walk_spikes;
+    genvar column;
+    generate
+        for (column = 0; column < COLUMNS; column = column + 1) begin : results_of_columns
+            assign result_currents[column*MEMBRANE_BITS +: MEMBRANE_BITS] = stores_states
+                ? walk_membranes[column*MEMBRANE_BITS +: MEMBRANE_BITS]
+                : walk_currents[column*VALUE_BITS +: MEMBRANE_BITS];
+        end
+    endgenerate
+
+    // ---- events
+    assign events = {
+        streaming, waiting && loading, waiting && !loading, draining || walking, fetching, advance && next_streams,
+        group_done ? group_size : {(LANE_BITS+1){1'b0}}, issue, word_valid, word, word_rows, word_columns, accumulate,
+        loading, load_rows, stationary_operand, parameter_read, visit, visit && visit_has_slot,
+        visit && visit_output && !stores_currents, visit && visit_output && stores_currents, current_columns,
+        has_neuron, membrane_read, visit && visit_write, source_read
+    };
+
+`ifdef FORMAL
+    // What a masked step cannot do. `walked` is the step of the visit, `written` that of the results that are stored.
+    reg                  started = 1'b0;
+    reg [TIME_STEPS-1:0] walked, walked_window, walked_state, walked_active, walked_writes, written;
+    reg                  stream_is_due;    // a pass has begun and its stream has not ended
+    always @(posedge clock) begin
+        started <= 1'b1;
+        if (!started)
+            assume (reset);
+        else
+            assume ((idle && $past(idle)) || $stable({layer, passes}));
+        assume (rows_full != 0 && rows_last != 0);
+        walked <= step;
+        walked_window <= current_window;
+        walked_state <= state_steps;
+        walked_active <= active_steps;
+        walked_writes <= membrane_writes;
+        written <= walked;
+        stream_is_due <= !reset && (advance || (stream_is_due && !stream_last));
+        if (started && !reset && !$past(reset)) begin
+            // No visit but of a live step of the window.
+            if (visit)
+                assert (walked != 0 && (walked & (walked - 1'b1)) == 0 && (walked & walked_state & walked_window) == walked);
+            if (visit && visit_output)
+                assert ((walked & walked_active) == walked);
+            // No membrane write but at a live step that a later one reads.
+            if (visit && visit_write)
+                assert ((walked & walked_state & walked_window & walked_writes) == walked);
+            // No spike at a step whose output is masked, and nothing of it is stored.
+            if (visit && (walked & walked_active) == 0)
+                assert (spikes == {COLUMNS{1'b0}});
+            if (spike_write_enable || current_write_enable)
+                assert (walk_valid && (written & $past(walked_active)) == written && written != 0);
+            if (walk_valid && (written & $past(walked_active)) == 0)
+                assert (result_spikes == {COLUMNS{1'b0}} && !spike_write_enable && !current_write_enable);
+            // A pass never takes a chunk that is not complete, and releases none before it has streamed.
+            if (words_taken)
+                assert (words_ready);
+            if (streaming)
+                assert (stream_is_due);
+            if (words_released)
+                assert (stream_is_due);
+        end
+    end
+`endif
 endmodule

@@ -1,5 +1,7 @@
 // synchronous_memory: one write port, one read port whose data appear a cycle after the address and stay.
 //
+// With FILE, its rows are those of the file, hexadecimal, one a line, before anything is written.
+//
 // Ports:
 //   clock          in   1             rising edge
 //   write_enable   in   1             write_data is stored at write_address
@@ -12,7 +14,9 @@
 // Latency: 1 cycle from read_address to read_data. A read of the row being written gives the old content.
 module synchronous_memory #(
     parameter WIDTH = 8,
-    parameter ADDRESS_BITS = 4
+    parameter ROWS = 16,
+    parameter ADDRESS_BITS = (ROWS > 1) ? $clog2(ROWS) : 1,
+    parameter FILE = ""
 ) (
     input  wire                    clock,
     input  wire                    write_enable,
@@ -22,7 +26,13 @@ module synchronous_memory #(
     input  wire [ADDRESS_BITS-1:0] read_address,
     output reg  [WIDTH-1:0]        read_data
 );
-    reg [WIDTH-1:0] cells [0:(1<<ADDRESS_BITS)-1];
+    reg [WIDTH-1:0] cells [0:ROWS-1];
+
+    generate
+        if (FILE != "") begin : content
+            initial $readmemh(FILE, cells);
+        end
+    endgenerate
 
     always @(posedge clock) begin
         if (write_enable)

@@ -17,13 +17,18 @@
 //   reused_steps      in   TIME_STEPS             as in mask_unit
 //   membrane_reads    in   TIME_STEPS             as in mask_unit
 //   membrane_writes   in   TIME_STEPS             as in mask_unit
+//   source_steps      in   TIME_STEPS             steps that have a stored current
 //   read_enable       out  1                      address cycle: read the membrane row
 //   read_address      out  MEMBRANE_ADDRESS_BITS  its address
+//   source_read       out  1                      address cycle: read the stored currents
+//   step              out  TIME_STEPS             address cycle: its step, one-hot
+//   next_position     out  1                      address cycle: the position's last
 //   visit             out  1                      visit cycle: a live step of a position is walked
 //   visit_last        out  1                      it is the walk's last
 //   visit_first_step  out  1                      it is the first state step
 //   visit_output      out  1                      its output is live
 //   visit_has_slot    out  1                      visit_slot holds its sums
+//   visit_has_source  out  1                      its stored currents were read
 //   visit_slot        out  SLOT_BITS              accumulator slot
 //   visit_read        out  1                      its membranes were read from memory
 //   visit_write       out  1                      its membranes go to memory
@@ -49,13 +54,18 @@ module walk_controller #(
     input  wire [TIME_STEPS-1:0]            reused_steps,
     input  wire [TIME_STEPS-1:0]            membrane_reads,
     input  wire [TIME_STEPS-1:0]            membrane_writes,
+    input  wire [TIME_STEPS-1:0]            source_steps,
     output wire                             read_enable,
     output wire [MEMBRANE_ADDRESS_BITS-1:0] read_address,
+    output wire                             source_read,
+    output wire [TIME_STEPS-1:0]            step,
+    output wire                             next_position,
     output reg                              visit,
     output reg                              visit_last,
     output reg                              visit_first_step,
     output reg                              visit_output,
     output reg                              visit_has_slot,
+    output reg                              visit_has_source,
     output reg  [SLOT_BITS-1:0]             visit_slot,
     output reg                              visit_read,
     output reg                              visit_write,
@@ -80,6 +90,7 @@ module walk_controller #(
         .reused_steps(reused_steps),
         .membrane_reads(membrane_reads),
         .membrane_writes(membrane_writes),
+        .step(step),
         .step_live(step_live),
         .output_live(output_live),
         .has_slot(has_slot),
@@ -91,6 +102,8 @@ module walk_controller #(
     );
 
     assign read_enable = membrane_read;
+    assign source_read = step_live && |(step & source_steps);
+    assign next_position = walking && last;
     assign read_address = position_address;
 
     always @(posedge clock)
@@ -118,6 +131,7 @@ module walk_controller #(
         visit_first_step <= first;
         visit_output <= output_live;
         visit_has_slot <= has_slot;
+        visit_has_source <= source_read;
         visit_slot <= position_slot + slot_offset;
         visit_read <= membrane_read;
         visit_write <= membrane_write;

@@ -47,4 +47,58 @@ module zero_skipper #(
             issued <= {GROUP{1'b0}};
         else if (issue)
             issued <= issued | lowest;
+
+`ifdef FORMAL
+    // Each word of a group that is not zero is issued once, no other one ever, in max(1, such words) cycles.
+    localparam COUNT_BITS = $clog2(GROUP + 1);
+    reg                  started = 1'b0;
+    reg                  within;        // a group has begun and is not done
+    reg [GROUP-1:0]      seen;          // its words that were issued
+    reg [COUNT_BITS-1:0] cycles;        // that it has had
+    reg [COUNT_BITS-1:0] words;         // of it that are not zero
+    reg [COUNT_BITS-1:0] issues;        // of it so far
+    wire [GROUP-1:0]     now = issue ? {{(GROUP-1){1'b0}}, 1'b1} << lane : {GROUP{1'b0}};
+    integer              number;
+    always @* begin
+        words = {COUNT_BITS{1'b0}};
+        issues = {COUNT_BITS{1'b0}};
+        for (number = 0; number < GROUP; number = number + 1) begin
+            words = words + flags[number];
+            issues = issues + seen[number];
+        end
+    end
+    always @(posedge clock) begin
+        started <= 1'b1;
+        if (!started)
+            assume (reset);
+        else
+            assume (!within || $stable(flags));
+        if (reset || group_done) begin
+            within <= 1'b0;
+            seen <= {GROUP{1'b0}};
+            cycles <= {COUNT_BITS{1'b0}};
+        end else if (enable) begin
+            within <= 1'b1;
+            seen <= seen | now;
+            cycles <= cycles + 1'b1;
+        end
+        if (started && !reset) begin
+            assert (seen == issued);
+            assert (cycles == issues);
+            assert (!within || (seen != {GROUP{1'b0}} && (flags & ~seen) != {GROUP{1'b0}}));
+            assert ((seen & ~flags) == {GROUP{1'b0}} || !within);
+            assert (within || (seen == {GROUP{1'b0}} && cycles == 0));
+            if (issue)
+                assert (enable && (now & flags & ~seen) == now);
+            if (enable && !group_done)
+                assert (issue);
+            if (enable)
+                assert (cycles < (words == 0 ? 1 : words));
+            if (group_done) begin
+                assert ((seen | now) == flags);
+                assert (cycles + 1'b1 == (words == 0 ? 1 : words));
+            end
+        end
+    end
+`endif
 endmodule

@@ -15,12 +15,6 @@ from dtss.compiler.schedule.hardware import load_hardware
 from dtss.compiler.schedule.interpret import Execution, interpret
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--update-golden", action="store_true", help="rewrite tests/compiler/golden instead of checking it"
-    )
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _one_torch_thread() -> Iterator[None]:
     """These networks are small: a thread for each core only waits for the others."""

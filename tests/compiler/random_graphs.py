@@ -10,9 +10,7 @@ from dtss.compiler.graph.ir import Convolution, FloatNeuron, Graph, Integrator, 
 from dtss.compiler.schedule.format import Preprocess
 from dtss.compiler.schedule.hardware import Array, Dram, Hardware, Memory, Widths
 
-PLENTY = Memory(
-    weight_bytes=1 << 20, spike_bytes=1 << 20, membrane_bytes=1 << 20, current_bytes=1 << 20, image_bytes=1 << 20
-)
+PLENTY = Memory(**dict.fromkeys(Memory.__struct_fields__, 1 << 20))
 
 neurons = st.builds(
     FloatNeuron,

@@ -325,8 +325,8 @@ def test_command_compiles_checks_and_stores_images(cifar: dict[str, Tensor], wor
         "images            120 calibrate, 32 held out go into the schedule",
         "operations        50, over 4 time steps",
     ]
-    assert lines[13] == "checked           3 images"
-    assert lines[14].startswith("graph, source     largest difference ") and lines[14].endswith("same class in 100.0%")
+    assert lines[16] == "checked           3 images"
+    assert lines[17].startswith("graph, source     largest difference ") and lines[17].endswith("same class in 100.0%")
     assert lines[-1] == "written           x.json, x.safetensors"
     loaded = io.load(work / "x.json")
     np.testing.assert_array_equal(loaded.tensors[io.IMAGES], images_of(16, 160)[120:152])
@@ -659,9 +659,9 @@ def test_wrong_architecture(
         (
             ["--image-size", "64"],
             4,
-            ("memory.spike_bytes: the network needs 65536 bytes at once, and edge-16x16 has 32768; "
-            "use a hardware file with memory.spike_bytes = 65536 and memory.current_bytes = 786432 "
-                "and memory.image_bytes = 12288 or more"),
+            ("memory.stationary_bytes: the network needs 32768 bytes at once, and edge-16x16 has 8192; use a hardware "
+             "file with memory.stationary_bytes = 32768 and memory.spike_bytes = 65536 and "
+             "memory.current_bytes = 786432 and memory.image_bytes = 12288 or more"),
         ),
     ],
 )  # fmt: skip

@@ -11,16 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtss.compiler.errors import CompileError
-from dtss.compiler.frontend.source import Source
 from dtss.compiler.memory_plan import place, plan_memory
-from dtss.compiler.passes.base import Target
-from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.passes.weight_blocks import weight_blocks
-from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph
-from dtss.compiler.schedule.buffers import Buffer, buffers, needed_rows, weight_buffers
+from dtss.compiler.pipeline import Compiled
+from dtss.compiler.schedule.buffers import Buffer, block_buffers, buffers, needed_rows
 from dtss.compiler.schedule.check import check_schedule
-from dtss.compiler.schedule.format import AnyNode, Convolution, Linear, Schedule
-from dtss.compiler.schedule.hardware import Memory, load_hardware
+from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Linear, Schedule
+from dtss.compiler.schedule.hardware import Memory
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 12), st.integers(0, 12)), max_size=25))
@@ -55,18 +52,34 @@ def test_spikes_are_written_beside_what_they_come_from(compiled: Compiled) -> No
             assert kept[product.neuron].overlaps(source)
 
 
-def test_keys_are_kept_by_channel(digits: Source) -> None:
-    """Kᵀ·V sums over tokens: K's words are R tokens of a channel, V's are R channels of a token."""
-    passes = tuple(
-        ReassociateAttention(always=True) if step.name == "reassociate-attention" else step for step in PIPELINE
+def test_parameters_have_a_row_for_each_output_tile_of_each_head(compiled: Compiled) -> None:
+    schedule = compiled.schedule
+    columns = schedule.hardware.array.columns
+    rows = {buffer.node: buffer.rows for buffer in block_buffers(schedule) if buffer.memory == "parameter"}
+    for product in schedule.products:
+        if isinstance(product, AttentionProduct):
+            heads = product.heads if product.neuron is not None else 0
+            assert rows.get(product.name, 0) == heads * -(-(product.channels // product.heads) // columns)
+        else:
+            assert rows[product.name] == -(-product.channels // columns)
+
+
+def test_the_strip_buffer_and_the_stationary_memory_hold_what_runs(compiled: Compiled) -> None:
+    schedule = compiled.schedule
+    array, plan = schedule.hardware.array, schedule.memory
+    words = [
+        node.tiling.reduction_tiles * node.tiling.positions_per_strip * len(node.steps.active)
+        * schedule.node(node.inputs[0]).value.planes
+        for node in schedule.products if node.tiling is not None
+    ]  # fmt: skip
+    assert (
+        max(words)
+        <= plan.strip.used_rows
+        <= max(words)
+        + array.skip_group * max(node.tiling.reduction_tiles for node in schedule.products if node.tiling is not None)
     )
-    schedule = compile_graph(digits.graph, Target(load_hardware("edge-16x16")), passes=passes).schedule
-    rows = {buffer.node: buffer.rows for buffer in buffers(schedule)}
-    product = next(node for node in schedule.products if getattr(node, "stage", None) == "key_value")
-    key, value = (schedule.node(name) for name in product.inputs)
-    lanes = schedule.hardware.array.rows
-    assert rows[key.name] == len(key.steps.active) * key.channels * -(-key.positions // lanes)
-    assert rows[value.name] == len(value.steps.active) * value.positions * -(-value.channels // lanes)
+    tokens = schedule.node("blocks.0.attn.q.lif").positions
+    assert plan.stationary.used_rows == tokens  # V of one head and step: a row for each token
 
 
 def with_memory(schedule: Schedule, memory: Memory) -> Schedule:
@@ -85,7 +98,7 @@ def cut_for(compiled: Compiled, weight_bytes: int) -> Schedule:
     """The same network where the weight memory is `weight_bytes`."""
     memory = msgspec.structs.replace(compiled.schedule.hardware.memory, weight_bytes=weight_bytes)
     schedule = with_memory(compiled.schedule, memory)
-    blocks = weight_blocks(schedule, compiled.tensors)
+    blocks = weight_blocks(schedule)
     nodes = tuple(_with_blocks(node, blocks) for node in schedule.nodes)
     schedule = msgspec.structs.replace(schedule, nodes=nodes)
     return msgspec.structs.replace(schedule, memory=plan_memory(schedule, compiled.tensors))
@@ -111,9 +124,11 @@ def test_weights_that_do_not_fit_go_around_in_blocks(compiled: Compiled) -> None
     assert [region.first_row for region in regions[1:]] == [end % plan.weight.capacity_rows for end in ends]
     check_schedule(schedule, compiled.tensors, "here")
     covered: dict[str, int] = {}
-    for buffer in weight_buffers(schedule, compiled.tensors):
+    for buffer in block_buffers(schedule):
+        if buffer.memory != "weight":
+            continue
         covered[buffer.node] = covered.get(buffer.node, 0) + buffer.rows
-    whole = {buffer.node: buffer.rows for buffer in weight_buffers(compiled.schedule, compiled.tensors)}
+    whole = {buffer.node: buffer.rows for buffer in block_buffers(compiled.schedule) if buffer.memory == "weight"}
     assert covered == whole
 
 
@@ -121,13 +136,14 @@ def test_an_output_tile_that_does_not_fit_is_refused(compiled: Compiled) -> None
     with pytest.raises(CompileError) as caught:
         cut_for(compiled, 4096)
     assert str(caught.value) == (
-        "rpe.conv: the weights of 16 of its outputs take 9360 bytes, and edge-16x16 has 4096; use a hardware file with "
-        "memory.weight_bytes = 9360 or more; 18720 hide the transfer from DRAM"
+        "rpe.conv: the weights of 16 of its outputs take 9216 bytes, and edge-16x16 has 4096; use a hardware file with "
+        "memory.weight_bytes = 9216 or more; 18432 hide the transfer from DRAM"
     )
 
 
 def test_what_does_not_fit_is_refused_with_what_would(compiled: Compiled) -> None:
-    small = Memory(weight_bytes=1 << 18, spike_bytes=1024, membrane_bytes=1, current_bytes=1000, image_bytes=1 << 12)
+    plenty = Memory(**dict.fromkeys(Memory.__struct_fields__, 1 << 18))
+    small = msgspec.structs.replace(plenty, spike_bytes=1024, membrane_bytes=1, current_bytes=1000)
     with pytest.raises(CompileError) as caught:
         plan_memory(with_memory(compiled.schedule, small), compiled.tensors)
     spikes, currents = (use.used_rows * use.row_bits // 8 for use in (compiled.schedule.memory.spike,

@@ -10,18 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dtss.compiler.frontend.source import Source
 from dtss.compiler.graph.ir import Graph
 from dtss.compiler.passes.base import Pass, Target
 from dtss.compiler.passes.reassociate_attention import ReassociateAttention
-from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph, optional_passes
-from dtss.compiler.schedule.cycles import block_cycles, load_cycles, product_counts
+from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph
+from dtss.compiler.schedule.cycles import CYCLE_KINDS, load_cycles, product_counts
 from dtss.compiler.schedule.events import DRAIN
-from dtss.compiler.schedule.format import AttentionProduct, Product, Schedule, TimeOrder
+from dtss.compiler.schedule.format import AttentionProduct, Product, TimeOrder
 from dtss.compiler.schedule.geometry import Geometry, geometry, pass_table
-from dtss.compiler.schedule.hardware import Hardware, load_hardware
+from dtss.compiler.schedule.hardware import Hardware
 from dtss.compiler.schedule.interpret import Execution, inputs_at, interpret
-from dtss.compiler.schedule.skipper import stream_cycles
+from dtss.compiler.schedule.skipper import run_cycles, stream_cycles
 from dtss.compiler.schedule.words import reduction_operand, stationary_operand, word_popcounts, words
 from tests.compiler.random_graphs import graphs, hardware, random_pixels
 
@@ -67,74 +66,51 @@ def test_load_rounds_up() -> None:
     assert load_cycles(np.array([1, 2, 3, 16]), 2).tolist() == [1, 1, 2, 8]
 
 
+def run_of(
+    stream: list[list[int]], load: list[int], gather: list[list[int]], walk: list[int], tiles: int = 1, latency: int = 0
+) -> list[int]:
+    """(cycles, load stalls, word stalls) of one run, time innermost; stream and gather [strips, reduction tiles]."""
+    found = np.zeros((1, 1, 1, 3), np.int64)
+    run_cycles(
+        np.array(stream)[None, None, None], np.array([[0, 1]]), np.array([tiles]), np.array(load), np.array(walk),
+        np.array(gather), latency, False, found,
+    )  # fmt: skip
+    cycles: list[int] = found[0, 0, 0].tolist()
+    return cycles
+
+
 def test_next_tile_loads_while_this_one_streams() -> None:
     """load[0] + max(10, 4) + max(2, 4) + 5: two cycles of waiting after the second pass, four before the first."""
-    cycles, stalls = block_cycles(np.array([[10, 2, 5]]), np.array([4, 4, 4]), np.array([0, 0, 0]))
-    assert (cycles.tolist(), stalls.tolist()) == ([[23]], [[6]])
+    assert run_of([[10, 2, 5]], [4, 4, 4], [[0, 0, 0]], [0]) == [23, 6, 0]
 
 
-def test_a_block_loads_its_first_tile_after_the_block_before() -> None:
-    """4 + 10 + 4 + max(2, 4) + 5, the first in a block of its own."""
-    cycles, stalls = block_cycles(np.array([[10, 2, 5]]), np.array([4, 4, 4]), np.array([0, 1, 1]))
-    assert (cycles.tolist(), stalls.tolist()) == ([[14, 13]], [[4, 6]])
+def test_a_pass_waits_for_its_words() -> None:
+    """Gathered at 6, 12 and 18, to be streamed 3 later; the first pass is loaded at 3."""
+    assert run_of([[4, 4, 4]], [2, 2, 2], [[6, 6, 6]], [0], latency=3) == [24, 2, 10]
+
+
+def test_words_are_gathered_into_the_place_of_those_that_were_streamed_last() -> None:
+    """One chunk a strip: streamed 6 … 10 by the first output tile and 10 … 14 by the second, walked to 16 and 18.
+
+    The next strip's words are gathered from 16 on, when the second tile has streamed, and wait for it at 19.
+    """
+    first_strip = (1 + 1 + 4, 6 + 4 + 2, 12 + 4 + 2)  # ready, end of the first tile, end of the second
+    assert first_strip[2] == 18
+    released = 12 + 4
+    second_strip = (released + 4 + 2, 22 + 4 + 2, 28 + 4 + 2)
+    assert run_of([[4], [4]], [1], [[4], [4]], [2, 2], tiles=2, latency=2) == [second_strip[2] - 1, 1, 4 + 22 - 18]
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=8))
 def test_sequence_is_its_recurrence(passes: list[tuple[int, int]]) -> None:
-    """start[i+1] = max(end[i], start[i] + load[i+1])."""
+    """start[i+1] = max(end[i], start[i] + load[i+1]), without words to wait for."""
     start, end = passes[0][1], 0
     for index, (busy, _) in enumerate(passes):
         end = start + busy
         if index + 1 < len(passes):
             start = max(end, start + passes[index + 1][1])
-    busy, load = np.array(passes).T
-    cycles, stalls = block_cycles(busy[None], load, np.zeros(len(passes), np.int64))
-    assert (int(cycles[0, 0]), int(stalls[0, 0])) == (end, end - busy.sum())
-
-
-@settings(max_examples=80, deadline=None)
-@given(graphs(), hardware(), st.integers(0, 2**32 - 1), st.sampled_from([None, "inner", "outer"]))
-def test_closed_form_equals_the_passes_one_by_one(
-    graph: Graph, machine: Hardware, seed: int, order: TimeOrder | None
-) -> None:
-    """Words of any number of ones: cycles, stalls and sums over the table of passes, in execution order."""
-    if order == "inner" and machine.array.strip_slots < graph.time_steps:
-        order = None
-    check_every_pass(compile_graph(graph, Target(machine, order)).schedule, seed)
-
-
-@pytest.mark.parametrize("order", ["inner", "outer"])
-def test_closed_form_where_attention_loads_at_every_step(order: TimeOrder, digits: Source) -> None:
-    target = Target(load_hardware("edge-16x16"), order)
-    schedule = compile_graph(digits.graph, target, disabled=frozenset(optional_passes())).schedule
-    assert any(isinstance(node, AttentionProduct) and len(node.steps.active) > 1 for node in schedule.products)
-    check_every_pass(schedule, 0)
-
-
-def check_every_pass(schedule: Schedule, seed: int) -> None:
-    array = schedule.hardware.array
-    for node in schedule.products:
-        cut = geometry(schedule, node)
-        shape = (2, cut.groups, cut.positions, len(cut.slot_steps), cut.planes, len(cut.rows))
-        popcounts = np.random.default_rng(seed).binomial(np.array(cut.rows), 0.2, shape)
-        table = pass_table(cut)
-        stream, ones = (np.zeros((2, len(table)), np.int64) for _ in range(2))
-        for index in np.flatnonzero(table.reduction_tile >= 0):
-            first = table.strip[index] * cut.positions_per_strip
-            steps = slice(None) if table.step[index] < 0 else slice(table.step[index], table.step[index] + 1)
-            passed = popcounts[
-                :, table.group[index], first : first + cut.positions_per_strip, steps, :, table.reduction_tile[index]
-            ].reshape(2, -1)
-            ones[:, index] = passed.sum(-1)
-            stream[:, index] = [python_stream_cycles(list(image > 0), array.skip_group) for image in passed]
-        busy = stream + np.where(table.walk > 0, table.walk + DRAIN, 0)
-        cycles, stalls = block_cycles(busy, load_cycles(table.rows, array.weight_rows_per_cycle), table.block)
-        found = product_counts(schedule, node, popcounts)
-        np.testing.assert_array_equal(found.block_cycles, cycles, node.name)
-        np.testing.assert_array_equal(found.counts.load_stall_cycles, stalls.sum(-1), node.name)
-        np.testing.assert_array_equal(found.counts.stream_cycles, stream.sum(-1), node.name)
-        np.testing.assert_array_equal(found.counts.accumulates, (ones * table.columns).sum(-1), node.name)
-        assert set(found.counts.passes.tolist()) == {int((table.reduction_tile >= 0).sum())}
+    stream, load = (list(column) for column in zip(*passes, strict=True))
+    assert run_of([stream], load, [[0] * len(passes)], [0]) == [end, end - sum(stream), 0]
 
 
 SMALL = Geometry(
@@ -287,7 +263,6 @@ def test_counts_of_a_product_agree_with_its_words(graph: Graph, machine: Hardwar
             walks = int((pass_table(cut).walk > 0).sum())
             visits = cut.groups * cut.positions * len(cut.walk_steps) * len(cut.columns)
             assert set(counts.walk_cycles.tolist()) == {visits + DRAIN * walks}
-            np.testing.assert_array_equal(
-                counts.cycles, counts.stream_cycles + counts.walk_cycles + counts.load_stall_cycles
-            )
+            whole = np.sum([getattr(counts, kind) for kind in CYCLE_KINDS], axis=0)
+            np.testing.assert_array_equal(counts.cycles, whole)
             assert (counts.words_offered >= counts.words_issued).all()

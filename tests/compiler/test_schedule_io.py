@@ -472,12 +472,12 @@ VIOLATIONS: list[tuple[str, Edit, str]] = [
     (
         "check_memory",
         lambda document: document["memory"]["regions"].append(dict(document["memory"]["regions"][0])),
-        "memory.regions[23]: weight of stem.conv, block 0, again; nothing needs it; recompile",
+        "memory.regions[32]: weight of stem.conv, block 0, again; nothing needs it; recompile",
     ),
     (
         "check_memory",
         put("memory.regions.0.rows", 1),
-        "memory.regions[0].rows: found 1; stem.conv needs 18",
+        "memory.regions[0].rows: found 1; stem.conv needs 9",
     ),
     (
         "check_memory",
@@ -487,7 +487,7 @@ VIOLATIONS: list[tuple[str, Edit, str]] = [
     (
         "check_memory",
         put("memory.regions.0.first_row", -1),
-        "memory.weight: rows -1 … 16 of stem.conv; it has rows 0 … 16383",
+        "memory.weight: rows -1 … 7 of stem.conv; it has rows 0 … 16383",
     ),
     (
         "check_memory",

@@ -49,9 +49,7 @@ def real_cost(schedule: Schedule, tensors: dict[str, np.ndarray], pixels: np.nda
     for run in execute(schedule, tensors, pixels):
         if isinstance(run.node, Product):
             counts = counter_of(schedule, tensors, run.node).activity(run).counts
-            costs[run.node.name] = float(counts.cycles.mean()) * float(
-                product_energy(schedule, run.node, counts).mean()
-            )
+            costs[run.node.name] = float(counts.cycles.mean()) * float(product_energy(schedule, counts).mean())
     return costs
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dtss.compiler.passes.base import Target
 from dtss.compiler.passes.reassociate_attention import ReassociateAttention
 from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph, optional_passes
-from dtss.compiler.schedule.buffers import output_tile_rows
+from dtss.compiler.schedule.buffers import block_tiles, output_tile_rows, row_bits
 from dtss.compiler.schedule.format import Convolution, Linear, Schedule, TimeOrder
 from dtss.compiler.schedule.hardware import Hardware
 from tests.compiler.random_graphs import graphs, hardware, random_pixels
@@ -30,12 +30,19 @@ class Case:
 
 
 def with_room_for_two_tiles(machine: Hardware, compiled: Compiled) -> Hardware:
-    """The same machine with a weight memory of twice the largest output tile: weights go through it in blocks."""
-    schedule, tensors = compiled.schedule, compiled.tensors
-    products = (node for node in schedule.nodes if isinstance(node, Convolution | Linear))
-    rows = max(output_tile_rows(schedule, tensors, node) for node in products)
-    size = -(-2 * rows * machine.array.columns * machine.widths.weight // 8)
-    return msgspec.structs.replace(machine, memory=msgspec.structs.replace(machine.memory, weight_bytes=size))
+    """The same machine with memories of twice the largest output tile: weights and parameters come in blocks.
+
+    A block of parameters that is no product's with weights cannot be cut.
+    """
+    schedule = compiled.schedule
+    products = [node for node in schedule.nodes if isinstance(node, Convolution | Linear)]
+    others = [node for node in schedule.nodes if not isinstance(node, Convolution | Linear)]
+    rows = {
+        "weight": 2 * max(output_tile_rows(schedule, node) for node in products),
+        "parameter": max([2, *(tiles for node in others for tiles in block_tiles(schedule, node))]),
+    }
+    sizes = {f"{name}_bytes": -(-count * row_bits(schedule, name) // 8) for name, count in rows.items()}
+    return msgspec.structs.replace(machine, memory=msgspec.structs.replace(machine.memory, **sizes))
 
 
 @st.composite

@@ -1,15 +1,15 @@
 """The machine, one cycle at a time and one word at a time: slow and obvious, to hold the formulas against.
 
-It shares no code with `dtss.compiler.schedule.cycles` or `geometry`; it reads the schedule's own fields and the
-interpreter's values. Loading runs beside streaming and walking; everything else happens in turn.
+It shares no code with `dtss.compiler.schedule.cycles`, `events` or `geometry`; it reads the schedule's own fields and
+the interpreter's values. Loading and gathering run beside streaming and walking; everything else happens in turn.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -32,6 +32,7 @@ from dtss.compiler.schedule.format import (
 from dtss.compiler.schedule.interpret import Execution, Tensors, value_at
 
 DRAIN = 2
+GATHER_LATENCY = 3
 Item = TypeVar("Item")
 
 
@@ -45,6 +46,8 @@ class Pass:
     channels: tuple[int, ...]
     lanes: tuple[tuple[int, ...], ...]
     walk: tuple[tuple[int, int], ...]
+    first_use: bool
+    last_use: bool
 
 
 class SlowMachine:
@@ -69,7 +72,7 @@ class SlowMachine:
             case Lif():
                 self.run_stored_current(node)
             case Image():
-                self.write(node, 1)
+                pass
             case Integrator():
                 self.run_integrator(node)
             case Add():
@@ -84,55 +87,164 @@ class SlowMachine:
 
     def run_product(self, node: Product) -> None:
         self.sums: dict[tuple[int, int, int, int], int] = {}
-        for tiles in self.blocks(node):
-            self.run_block(node, list(self.passes(node, tiles)))
+        if not self.walked_steps(node):
+            return
+        for block, tiles in enumerate(self.blocks(node)):
+            for group in range(node.heads if isinstance(node, AttentionProduct) else 1):
+                passes = list(self.passes(node, tiles, group))
+                if block > 0 and self.words_are_still_there(node):
+                    passes = [replace(current, first_use=False) for current in passes]
+                if isinstance(node, AttentionProduct) and node.steps.active:
+                    self.fill(node)
+                self.run_passes(node, passes)
 
-    def run_block(self, node: Product, passes: list[Pass]) -> None:
-        """The weights of one block are there; its first tile loads before anything else."""
-        self.load(node, passes[0] if passes else None)
-        while self.rows_to_load > 0:
-            self.tick("load_stall_cycles")
+    def words_are_still_there(self, node: Product) -> bool:
+        """One strip, streamed by every block."""
+        assert node.tiling is not None
+        return len(self.strips(node)) == 1 and node.tiling.time_order == "inner"
+
+    def run_passes(self, node: Product, passes: list[Pass]) -> None:
+        """Fetched and begun by the controller, then one pass after the other."""
+        self.now = 0
+        self.rows_to_load = 0
+        self.chunks = deque(current for current in passes if current.lanes and current.first_use)
+        self.room = len({(current.steps, current.lanes) for current in passes if current.lanes})
+        if node.tiling is not None and node.tiling.time_order == "outer":
+            self.room = len(self.reduction_tiles(node))
+        self.gathering: list[tuple[str, ...]] = []  # what is read in each cycle of the chunk that is gathered
+        self.arriving: deque[int] = deque()  # when chunks that were gathered may be streamed
+        self.events["control_cycles"] += 2
+        self.events["cycles"] += 2
+        self.tick(node, "control_cycles")
+        self.load(node, passes[0])
+        self.wait(node, passes[0])
         for current, following in itertools.zip_longest(passes, passes[1:]):
+            if current.first_use and current.lanes:
+                self.arriving.popleft()
             self.load(node, following)
             self.stream(node, current)
+            if current.last_use and current.lanes:
+                self.room += 1
             self.walk(node, current)
-            while self.rows_to_load > 0:
-                self.tick("load_stall_cycles")
+            if following is not None:
+                self.wait(node, following)
+
+    def wait(self, node: Product, following: Pass) -> None:
+        """For its weight tile, and for its words."""
+        while self.rows_to_load > 0:
+            self.tick(node, "load_stall_cycles")
+        while following.lanes and following.first_use and not (self.arriving and self.arriving[0] <= self.now):
+            self.tick(node, "word_stall_cycles")
 
     def count(self, event: str, amount: int, step: int) -> None:
         self.events[event] += amount
         self.at_step[event, step] += amount
 
-    def tick(self, busy: str) -> None:
+    def tick(self, node: Product, busy: str) -> None:
         self.events["cycles"] += 1
         self.events[busy] += 1
-        self.rows_to_load -= self.array.weight_rows_per_cycle
+        self.gather(node)
+        self.now += 1
+        if busy != "control_cycles":
+            self.rows_to_load -= self.array.weight_rows_per_cycle
 
     def load(self, node: Product, tile: Pass | None) -> None:
         self.rows_to_load = len(tile.lanes) if tile is not None else 0
         rows = "stationary_row_reads" if isinstance(node, AttentionProduct) else "weight_row_reads"
         self.events[rows] += self.rows_to_load
 
+    def gather(self, node: Product) -> None:
+        """One cycle of the gatherer, which begins a chunk where the strip buffer has room for it."""
+        if not self.gathering and self.chunks and self.room:
+            self.room -= 1
+            self.gathering = self.gather_cycles(node, self.chunks.popleft())
+        if self.gathering:
+            for event in self.gathering.pop(0):
+                self.events[event] += 1
+            if not self.gathering:
+                planes = self.schedule.node(node.inputs[0]).value.planes if self.by_element(node) else 0
+                self.arriving.append(self.now + 1 + GATHER_LATENCY + planes)
+
+    def by_element(self, node: Product) -> bool:
+        """Pixels and stored counts bring all their planes at once."""
+        stored = isinstance(node, AttentionProduct) and node.stage == "score_value"
+        return stored or isinstance(self.schedule.node(node.inputs[0]), Image)
+
+    def gather_cycles(self, node: Product, chunk: Pass) -> list[tuple[str, ...]]:
+        """The events of each cycle in which a chunk is gathered."""
+        source = self.schedule.node(node.inputs[0])
+        planes = range(source.value.planes)
+        written = ("strip_word_writes", *["zero_checks"] * self.array.rows)
+        if isinstance(node, AttentionProduct) and node.stage == "key_value":
+            return [("spike_word_reads",)] * len(chunk.lanes) + [written] * len(chunk.positions)
+        cycles: list[tuple[str, ...]] = []
+        for position, _ in itertools.product(chunk.positions, chunk.steps):
+            pieces = self.pieces(node, chunk, position)
+            if self.by_element(node):
+                event = "image_row_reads" if isinstance(source, Image) else "current_row_reads"
+                reads = [(event,) if inside else () for inside in pieces]
+                writes = [written for _ in planes]
+                both = itertools.zip_longest(reads, writes, fillvalue=())
+                cycles += [(*read, *write) for read, write in both]
+                continue
+            for _ in planes:
+                reads = [("spike_word_reads",) if inside else () for inside in pieces]
+                cycles += [*reads[:-1], (*reads[-1], *written)]
+        return cycles
+
+    def pieces(self, node: Product, chunk: Pass, position: int) -> list[bool]:
+        """What lies side by side in a word, each as one read: is it inside the value?"""
+        if isinstance(node, AttentionProduct) and node.stage == "score_value":
+            return [True] * len(cut(chunk.lanes, self.array.columns))
+        if not isinstance(node, Convolution):
+            return [True]
+        height, width, _ = self.schedule.node(node.inputs[0]).shape
+        first = position // node.shape[1] * node.stride, position % node.shape[1] * node.stride
+        offsets = dict.fromkeys(lane[:2] for lane in chunk.lanes)
+        taps = [(first[0] + row - node.padding, first[1] + column - node.padding) for row, column in offsets]
+        return [0 <= row < height and 0 <= column < width for row, column in taps]
+
+    def fill(self, node: AttentionProduct) -> None:
+        """The operand that stays: every weight tile of every step, a row or a token a cycle."""
+        stationary = self.schedule.node(node.inputs[1])
+        self.events["control_cycles"] += 2
+        self.events["cycles"] += 2 + 2
+        self.events["fill_cycles"] += 2
+        for step, channels, lanes in itertools.product(
+            node.steps.active, self.output_tiles(node), self.reduction_tiles(node)
+        ):
+            reads = len(lanes) * stationary.value.planes
+            if node.stage == "query_key_value":
+                reads = len(lanes)
+            if node.stage == "query_key":
+                reads = len(channels)
+            cycles = reads + len(lanes) if node.stage == "query_key" else reads
+            self.events["cycles"] += cycles
+            self.count("fill_cycles", cycles, step)
+            kind = "current_row_reads" if node.stage == "query_key_value" else "spike_word_reads"
+            self.events[kind] += reads
+            self.events["stationary_row_writes"] += len(lanes)
+
     def blocks(self, node: Product) -> list[tuple[tuple[int, ...], ...]]:
         """Output tiles whose weights are in weight memory together."""
         assert node.tiling is not None
         return cut(tuple(self.output_tiles(node)), node.tiling.output_tiles_per_block)
 
-    def passes(self, node: Product, tiles: tuple[tuple[int, ...], ...]) -> Iterator[Pass]:
+    def passes(self, node: Product, tiles: tuple[tuple[int, ...], ...], group: int) -> Iterator[Pass]:
         """Time outermost: a round of everything for each walked step. Innermost: one round."""
         assert node.tiling is not None
         walked = self.walked_steps(node)
         rounds = [(step,) for step in walked] if node.tiling.time_order == "outer" else [walked]
         for steps in rounds:
-            groups = node.heads if isinstance(node, AttentionProduct) else 1
-            for group in range(groups):
-                for positions in self.strips(node):
-                    for channels in tiles:
-                        yield from self.passes_of_tile(node, group, steps, positions, channels)
+            for positions in self.strips(node):
+                for channels in tiles:
+                    uses = channels == tiles[0], channels == tiles[-1]
+                    yield from self.passes_of_tile(node, group, steps, positions, channels, uses)
 
     def passes_of_tile(
-        self, node: Product, group: int, walked: tuple[int, ...], positions: tuple[int, ...], channels: tuple[int, ...]
-    ) -> Iterator[Pass]:
+        self, node: Product, group: int, walked: tuple[int, ...], positions: tuple[int, ...],
+        channels: tuple[int, ...], uses: tuple[bool, bool],
+    ) -> Iterator[Pass]:  # fmt: skip
         assert node.tiling is not None
         active = node.steps.active
         if node.tiling.time_order == "outer":
@@ -142,7 +254,7 @@ class SlowMachine:
         walk = tuple((position, step) for position in positions for step in walked)
         work = [(steps, lanes) for steps in step_sets for lanes in self.reduction_tiles(node)] or [((), ())]
         for index, (steps, lanes) in enumerate(work):
-            yield Pass(group, steps, positions, channels, lanes, walk if index == len(work) - 1 else ())
+            yield Pass(group, steps, positions, channels, lanes, walk if index == len(work) - 1 else (), *uses)
 
     def walked_steps(self, node: Product) -> tuple[int, ...]:
         if node.neuron is None:
@@ -196,10 +308,10 @@ class SlowMachine:
                 self.count("words_offered", 1, step)
             issued = [word for word in group if self.bits(node, current, *word).any()]
             for position, step, plane in issued:
-                self.tick("stream_cycles")
+                self.tick(node, "stream_cycles")
                 self.issue(node, current, position, step, plane)
             if not issued:
-                self.tick("stream_cycles")
+                self.tick(node, "stream_cycles")
 
     def bits(self, node: Product, current: Pass, position: int, step: int, plane: int) -> np.ndarray:
         values = [self.lane_value(node, current.group, position, step, lane) for lane in current.lanes]
@@ -234,7 +346,7 @@ class SlowMachine:
 
     def issue(self, node: Product, current: Pass, position: int, step: int, plane: int) -> None:
         bits = self.bits(node, current, position, step, plane)
-        for event in ("words_issued", "spike_word_reads", "accumulator_reads", "accumulator_writes"):
+        for event in ("words_issued", "accumulator_reads", "accumulator_writes"):
             self.count(event, 1, step)
         self.count("active_bits", int(bits.sum()), step)
         for channel in current.channels:
@@ -251,9 +363,9 @@ class SlowMachine:
         if node.neuron is not None or not isinstance(node, AttentionProduct):
             self.events["parameter_row_reads"] += 1
         for _ in range(DRAIN):
-            self.tick("walk_cycles")
+            self.tick(node, "walk_cycles")
         for _, step in current.walk:
-            self.tick("walk_cycles")
+            self.tick(node, "walk_cycles")
             self.at_step["walk_cycles", step] += 1
             self.events["accumulator_reads"] += step in node.steps.active or step in node.steps.reused
             if node.neuron is None:
@@ -269,7 +381,6 @@ class SlowMachine:
         self.count("lif_updates", channels, step)
         if step in neuron.steps.active:
             self.events["spike_row_writes"] += 1
-            self.events["zero_checks"] += channels
         if neuron.time_order == "outer":
             self.count("membrane_row_reads", step in neuron.membrane_reads, step)
             self.count("membrane_row_writes", step in neuron.membrane_writes, step)
@@ -279,58 +390,74 @@ class SlowMachine:
         if isinstance(source, Product) and source.neuron == node.name:
             return
         tiles = cut(tuple(range(node.shape[2])), self.array.columns)
-        self.events["parameter_row_reads"] += len(tiles)
-        for channels, _, step in itertools.product(tiles, range(node.positions), node.state_steps):
-            self.events["cycles"] += 1
-            self.count("walk_cycles", 1, step)
-            self.events["current_row_reads"] += step in source.steps.available
-            self.update_row(node.name, step, len(channels))
+        rounds = [(step,) for step in node.state_steps] if node.time_order == "outer" else [node.state_steps]
+        for steps, channels in itertools.product(rounds if node.state_steps else [], tiles):
+            self.events["parameter_row_reads"] += 1
+            self.walk_of_stored(node, source, steps, len(channels))
+        self.control(node.state_steps)
 
     def run_integrator(self, node: Integrator) -> None:
         source = self.schedule.node(node.inputs[0])
-        tiles = cut(tuple(range(node.shape[2])), self.array.columns)
-        for channels, _, step in itertools.product(tiles, range(node.positions), node.steps.active):
+        for channels in cut(tuple(range(node.shape[2])), self.array.columns) if node.steps.active else []:
+            self.walk_of_stored(node, source, node.steps.active, len(channels))
+        self.control(node.steps.active)
+
+    def control(self, steps: tuple[int, ...]) -> None:
+        """A run is fetched and begun, and fetches its first pass."""
+        self.events["cycles"] += 3 * bool(steps)
+        self.events["control_cycles"] += 3 * bool(steps)
+
+    def walk_of_stored(self, node: Lif | Integrator, source: AnyNode, steps: tuple[int, ...], channels: int) -> None:
+        """A visit a cycle, after the cycles that drain a pipeline in which nothing is."""
+        self.events["cycles"] += DRAIN
+        self.events["walk_cycles"] += DRAIN
+        for _, step in itertools.product(range(node.positions), steps):
             self.events["cycles"] += 1
             self.count("walk_cycles", 1, step)
             self.events["current_row_reads"] += step in source.steps.available
-            self.events["current_row_writes"] += 1
-            self.count("lif_updates", len(channels), step)
+            if isinstance(node, Lif):
+                self.update_row(node.name, step, channels)
+            else:
+                self.events["current_row_writes"] += 1
+                self.count("lif_updates", channels, step)
 
     # Elementwise
 
-    def run_elementwise(self, node: Add | MaxPool | SumPool | TokenSum, taps: list[list[int]]) -> None:
-        for step, name in itertools.product(node.steps.active, node.inputs):
-            source = self.schedule.node(name)
-            if step in source.steps.zero:
-                continue
-            for _ in itertools.chain(*taps):
-                reads, event = self.row_or_words(source)
-                self.events["cycles"] += reads
-                self.at_step["elementwise_cycles", step] += reads
-                self.events[event + "_reads"] += reads
-        self.write(node, len(node.steps.active))
+    def run_elementwise(self, node: Add | MaxPool | SumPool | TokenSum, taps: list[list[int | None]]) -> None:
+        """Tap after tap, plane after plane; a result's planes leave while the next one's taps are read."""
+        if not node.steps.active:
+            return
+        kind = "current_row" if node.value.low < 0 else "spike_word"
+        leaving = self.planes_of(node)
+        for step, window in itertools.product(node.steps.active, taps):
+            for _ in range(self.slices_of(node)):
+                cycles = 0
+                for source in (self.schedule.node(name) for name in node.inputs):
+                    if step in source.steps.zero:
+                        continue
+                    for tap in window:
+                        cycles += self.planes_of(source)
+                        self.events[kind + "_reads"] += self.planes_of(source) * (tap is not None)
+                self.count("elementwise_cycles", max(cycles, leaving), step)
+                self.events[kind + "_writes"] += leaving
+        self.events["elementwise_cycles"] += 1 + leaving
+        self.events["control_cycles"] += 2
+        self.events["cycles"] += 2 + self.events["elementwise_cycles"]
 
-    def row_or_words(self, node: AnyNode) -> tuple[int, str]:
-        """Accesses that one position takes."""
-        if node.value.low < 0:
-            return len(cut(tuple(range(node.shape[2])), self.array.columns)), "current_row"
-        planes = max(1, node.value.high.bit_length())
-        return len(cut(tuple(range(node.shape[2])), self.array.rows)) * planes, "spike_word"
+    def planes_of(self, node: AnyNode) -> int:
+        return 1 if node.value.low < 0 else max(1, node.value.high.bit_length())
 
-    def write(self, node: AnyNode, steps: int) -> None:
-        for _ in range(node.shape[0] * node.shape[1] * steps):
-            accesses, event = self.row_or_words(node)
-            self.events[event + "_writes"] += accesses
-            if event == "spike_word":
-                self.events["zero_checks"] += node.shape[2] * max(1, node.value.high.bit_length())
+    def slices_of(self, node: AnyNode) -> int:
+        width = self.array.columns if node.value.low < 0 else self.array.rows
+        return len(cut(tuple(range(node.shape[2])), width))
 
-    def pool_taps(self, node: MaxPool | SumPool) -> Iterator[list[int]]:
+    def pool_taps(self, node: MaxPool | SumPool) -> Iterator[list[int | None]]:
         height, width, _ = self.schedule.node(node.inputs[0]).shape
         rows, columns = node.kernel if isinstance(node, SumPool) else (node.kernel, node.kernel)
         for row, column in itertools.product(range(node.shape[0]), range(node.shape[1])):
             first = row * node.stride - node.padding, column * node.stride - node.padding
             window = itertools.product(range(first[0], first[0] + rows), range(first[1], first[1] + columns))
-            yield [y * width + x for y, x in window if 0 <= y < height and 0 <= x < width]
+            yield [y * width + x if 0 <= y < height and 0 <= x < width else None for y, x in window]
 
 
 def cut(items: tuple[Item, ...], size: int) -> list[tuple[Item, ...]]:

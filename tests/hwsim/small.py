@@ -42,6 +42,9 @@ MACHINE = Hardware(
         membrane_bytes=32 << 10,
         current_bytes=32 << 10,
         image_bytes=4 << 10,
+        parameter_bytes=8 << 10,
+        strip_bytes=8 << 10,
+        stationary_bytes=4 << 10,
     ),
     dram=Dram(bits_per_cycle=64, burst_bits=128, latency_cycles=20),
 )

@@ -6,7 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from dtss.compiler.schedule import cycles, words
-from dtss.compiler.schedule.cycles import Counts
+from dtss.compiler.schedule.cycles import CYCLE_KINDS, Counts, gather_cycles
 from dtss.compiler.schedule.format import AttentionProduct, Lif, Product
 from dtss.compiler.schedule.geometry import geometry
 from dtss.compiler.schedule.interpret import interpret
@@ -49,12 +49,13 @@ def test_every_count_equals_the_machine_that_takes_one_cycle_at_a_time(case: Cas
     compare_with_the_slow_machine(case)
 
 
-@pytest.mark.parametrize("function", ["pass_sums", "load_cycles"])
+@pytest.mark.parametrize("function", ["pass_sums", "load_cycles", "gather_cycles"])
 def test_the_slow_machine_goes_red_when_a_rule_is_wrong(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A skipper that sees one word at a time, or a load that rounds down, is noticed."""
+    """A skipper that sees one word at a time, a load that rounds down, or a gatherer of twice the speed is noticed."""
     wrong = {
         "pass_sums": lambda popcounts, cut, skip_group: pass_sums(popcounts, cut, 1),
         "load_cycles": lambda rows, rows_per_cycle: rows // rows_per_cycle,
+        "gather_cycles": lambda *arguments: (gather_cycles(*arguments)[0] // 2, gather_cycles(*arguments)[1]),
     }
     monkeypatch.setattr(cycles, function, wrong[function])
 
@@ -111,9 +112,7 @@ def test_nothing_is_lost(case: Case) -> None:
             if len(set(cut.rows)) == 1 and len(set(cut.columns)) == 1:
                 lanes = counts.accumulates + counts.gated_accumulates
                 np.testing.assert_array_equal(lanes, counts.words_issued * cut.rows[0] * cut.columns[0])
-            np.testing.assert_array_equal(
-                counts.cycles, counts.stream_cycles + counts.load_stall_cycles + counts.walk_cycles
-            )
+        np.testing.assert_array_equal(counts.cycles, np.sum([getattr(counts, kind) for kind in CYCLE_KINDS], axis=0))
 
 
 def test_spikes_are_counted_where_they_are_emitted(digits: LoadedSchedule) -> None:

@@ -37,8 +37,9 @@ def test_steps_are_printed_where_that_is_asked_for(digits_path: Path, capsys: py
     out, _ = capsys.readouterr()
     assert "What each time step does, an image" in out
     assert "step  words in  skipped" in out
-    assert "skipper  weight wait  drain  DRAM wait" in out
+    assert "skipper  weight wait  word wait  drain  last results  control  DRAM wait" in out
     assert "weight wait (a weight tile serves all steps of a strip)" in " ".join(out.split())
+    assert "membrane rows" not in out  # time runs innermost: a column without numbers
 
 
 def test_every_file_is_written_and_the_same_input_gives_the_same_bytes(small_path: Path, tmp_path: Path) -> None:

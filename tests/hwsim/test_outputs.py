@@ -9,6 +9,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import dtss.hwsim
@@ -18,7 +19,7 @@ from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.images import Samples
 from dtss.hwsim.report.result_json import result_json
 from dtss.hwsim.report.table_csv import COLUMNS, encode_csv
-from dtss.hwsim.report.trace import DRAM, LAYERS, RUNS, encode_trace
+from dtss.hwsim.report.trace import DRAM, IMAGE, LAYERS, RUNS, encode_trace
 from dtss.hwsim.simulate import Result, simulate
 from dtss.hwsim.step_counts import STEP_COUNTS
 from dtss.hwsim.technology import load_technology
@@ -53,16 +54,30 @@ def test_the_trace_is_the_timeline(result: Result) -> None:
     events = json.loads(encode_trace(result, image=1))["traceEvents"]
     clock = result.schedule.hardware.frequency_mhz
     slices = [event for event in events if event["ph"] == "X"]
-    layers, runs, transfers = ([e for e in slices if e["tid"] == track] for track in (LAYERS, RUNS, DRAM))
+    layers, runs, transfers, image = ([e for e in slices if e["tid"] == t] for t in (LAYERS, RUNS, DRAM, IMAGE))
     assert [e["name"] for e in layers] == [node.name for node in result.nodes if node.cycles[1]]
     assert layers[-1]["ts"] + layers[-1]["dur"] == pytest.approx(result.cycles[1] / clock)
     assert sum(e["args"]["cycles"] for e in layers) == result.cycles[1]
     for before, after in itertools.pairwise(layers):
         assert before["args"]["first cycle"] + before["args"]["cycles"] == after["args"]["first cycle"]
     assert sum(e["args"]["cycles"] for e in runs) == result.sum_of("cycles")[1]
-    assert [e["name"] for e in transfers] == ["image"]
+    assert transfers == []  # weights and parameters stay on chip
+    assert [(e["name"], e["args"]["cycles"]) for e in image] == [("image", 64 + 1)]
     assert {e["name"] for e in events if e["ph"] == "C"} == {"share of lanes that add", "words a cycle"}
     assert {e["ts"] for e in layers} <= {e["ts"] for e in events if e["ph"] == "C"}
+
+
+def test_slices_of_a_track_do_not_overlap(digits: LoadedSchedule) -> None:
+    """Blocks that cross while the image does have a track beside it."""
+    memory = msgspec.structs.replace(digits.schedule.memory, weights_resident=False)
+    streamed = LoadedSchedule(msgspec.structs.replace(digits.schedule, memory=memory), digits.tensors)
+    found = simulate(streamed, Samples(pixels=digits.tensors["samples.images"][:1]), load_technology("45nm"))
+    slices = [event for event in json.loads(encode_trace(found))["traceEvents"] if event["ph"] == "X"]
+    for track in (LAYERS, RUNS, DRAM, IMAGE):
+        here = [event["args"] for event in slices if event["tid"] == track]
+        assert here
+        for before, after in itertools.pairwise(here):
+            assert before["first cycle"] + before["cycles"] <= after["first cycle"]
 
 
 def test_run_is_the_command(small_path: Path, tmp_path: Path) -> None:

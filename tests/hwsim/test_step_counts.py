@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from dtss.compiler.schedule.buffers import is_walked
 from dtss.compiler.schedule.events import DRAIN
-from dtss.compiler.schedule.format import Product
+from dtss.compiler.schedule.format import Integrator, Lif, Product
 from dtss.compiler.schedule.geometry import geometry, pass_table
 from dtss.compiler.schedule.interpret import interpret
 from dtss.compiler.schedule.io import LoadedSchedule
@@ -36,17 +37,23 @@ def check_sums(result: Result) -> None:
             found = getattr(steps, name)
             assert found.dtype == np.int64
             assert found.shape == (result.images, result.schedule.time_steps)
-            if name not in ("walk_cycles", "elementwise_cycles"):
+            if name not in ("walk_cycles", "fill_cycles", "elementwise_cycles"):
                 np.testing.assert_array_equal(found.sum(axis=1), getattr(node.counts, name), node.name)
         kinds = [getattr(shared, name) for name in SharedCycles.__struct_fields__]
         assert all((kind >= 0).all() for kind in kinds)
-        own = steps.words_issued + steps.walk_cycles + steps.elementwise_cycles
+        own = steps.words_issued + steps.walk_cycles + steps.fill_cycles + steps.elementwise_cycles
         np.testing.assert_array_equal(own.sum(axis=1) + np.sum(kinds, axis=0), node.cycles, node.name)
         assert set(shared.drain.tolist()) == {drain_cycles(result, node)}
 
 
 def drain_cycles(result: Result, node: NodeResult) -> int:
-    """DRAIN for each walk of the pass table."""
+    """DRAIN for each walk: of the pass table, or of each tile of stored currents."""
+    if isinstance(node.node, Lif | Integrator):
+        tiles = -(-node.node.channels // result.schedule.hardware.array.columns)
+        steps = node.node.state_steps if isinstance(node.node, Lif) else node.node.steps.active
+        outer = isinstance(node.node, Lif) and node.node.time_order == "outer"
+        stored = isinstance(node.node, Integrator) or not is_walked(result.schedule, node.node)
+        return DRAIN * tiles * (len(steps) if outer else 1) * bool(steps) * stored
     if not isinstance(node.node, Product):
         return 0
     return DRAIN * int((pass_table(geometry(result.schedule, node.node)).walk > 0).sum())

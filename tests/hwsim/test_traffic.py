@@ -29,7 +29,7 @@ def test_every_bit_is_charged_once(case: Case) -> None:
     """With one pJ for a bit of every memory, energy is bits."""
     found = simulate(LoadedSchedule(case.schedule, case.tensors), Samples(pixels=case.pixels), flat_table())
     for node in found.nodes:
-        for memory, moved in node_traffic(case.schedule, node.node, node.counts, node.dram).items():
+        for memory, moved in node_traffic(case.schedule, node.counts, node.dram).items():
             assert memory in EnergyByKind.__struct_fields__
             cost = {"accumulator_file": TABLE.accumulator_read.pj, "dram": TABLE.dram.pj}.get(memory, 1.0)
             assert getattr(node.energy_pj, memory) == pytest.approx(moved.bits * cost, abs=1e-6)

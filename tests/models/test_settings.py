@@ -67,7 +67,7 @@ BASE = 'base = "digits"\n'
             'base = "digit"',
             (
                 "unknown base: found 'digit' (did you mean digits?); choose among digits, mnist-small, cifar10-small, "
-                "spikformer-4-384, spikformer-8-512"
+                "spikformer-4-384, spikformer-1-384, spikformer-8-512"
             ),
         ),
         ("[networks]", "unknown entry: found networks (did you mean network?); choose among base, network, recipe"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -41,10 +41,16 @@ from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.compiler.schedule.numerics import FixedLeak, ShiftLeak
 
 TIME_STEPS = 3
-SIZE, HEADS, WIDTH = 5, 2, 3  # an image of SIZE × SIZE tokens, HEADS heads of WIDTH channels
+SIZE, HEADS, WIDTH = 5, 2, 4  # an image of SIZE × SIZE tokens, HEADS heads of WIDTH channels
 TOKENS, CHANNELS = SIZE * SIZE, HEADS * WIDTH
 CURRENT = Value(low=-(1 << 20), high=1 << 20)
 BIT = Value(low=0, high=1)
+
+MEMORY = Memory(
+    weight_bytes=1 << 14, spike_bytes=1 << 14, membrane_bytes=1 << 14, current_bytes=1 << 15, image_bytes=1 << 8,
+    parameter_bytes=1 << 13, strip_bytes=1 << 13, stationary_bytes=1 << 14,
+)  # fmt: skip
+SMALL_MEMORY = {"weight_bytes": 600, "parameter_bytes": 250}  # two blocks of weights, not all of them
 
 Machine = tuple[int, int, int, int, int]  # rows, columns, slots, group, weight rows a cycle
 
@@ -55,7 +61,7 @@ def steps_of(active: tuple[int, ...] = (), bias_only: tuple[int, ...] = (), reus
     return Steps(active=active, bias_only=bias_only, reused=reused, zero=zero)
 
 
-def hardware_of(machine: Machine) -> Hardware:
+def hardware_of(machine: Machine, memory: Mapping[str, int]) -> Hardware:
     rows, columns, slots, group, load_rows = machine
     return Hardware(
         name="test",
@@ -63,7 +69,7 @@ def hardware_of(machine: Machine) -> Hardware:
         frequency_mhz=100.0,
         array=Array(rows, columns, slots, group, load_rows),
         widths=Widths(weight=8, accumulator=22, membrane=24),
-        memory=Memory(*[1 << 20] * 5),
+        memory=msgspec.structs.replace(MEMORY, **memory),
         dram=Dram(64, 128, 20),
     )
 
@@ -188,9 +194,11 @@ def tiled(schedule: Schedule, node: Product, order: TimeOrder) -> Product:
 
 @pytest.fixture
 def small_schedule(tmp_path: Path) -> Callable[..., Path]:
-    """schedule.json of the small network for a machine and a time order."""
+    """schedule.json of the small network for a machine and a time order; `streams`: weights do not stay on chip."""
 
-    def make(machine: Machine = (16, 16, 32, 4, 1), order: TimeOrder = "inner", seed: int = 1) -> Path:
+    def make(
+        machine: Machine = (16, 16, 32, 4, 1), order: TimeOrder = "inner", seed: int = 1, streams: bool = False
+    ) -> Path:
         build = network(order, seed)
         schedule = Schedule(
             format="dtss-schedule/1",
@@ -202,7 +210,7 @@ def small_schedule(tmp_path: Path) -> Callable[..., Path]:
             memory=NO_PLAN,
             passes=(),
             reference=FloatReference(None, None),
-            hardware=hardware_of(machine),
+            hardware=hardware_of(machine, SMALL_MEMORY if streams else {}),
             tensors=SideCar("", ""),
             nodes=tuple(build.nodes),
         )

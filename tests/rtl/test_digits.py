@@ -1,6 +1,7 @@
-"""The digits network of the demo, every layer, both time orders, both simulators, through the command line."""
+"""The digits network of the demo, whole images, both time orders, through the command line."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,8 @@ import pytest
 
 from dtss.compiler.schedule.format import TimeOrder
 from dtss.rtl.cli import main
+from dtss.rtl.engine import COUNTERS
+from dtss.rtl.generate import leaf_modules
 
 pytestmark = pytest.mark.rtl
 
@@ -20,16 +23,18 @@ def test_the_rtl_of_the_digits_network_equals_interpreter_and_simulator(
 ) -> None:
     folder = tmp_path / "rtl"
     assert main(["generate", str(digits(order)), "-o", str(folder), "--quiet"]) == 0
-    code = main(["verify", str(folder), "--simulator", "both", "--json"])
+    code = main(["verify", str(folder), "--images", "2", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert [item for layer in report["layers"] for item in layer["mismatches"]] == []
     assert report["lint"] == report["structure"] == report["changed_files"] == []
-    assert [bench["passed"] for bench in report["benches"]] == [True] * 4
+    assert [bench["passed"] for bench in report["benches"]] == [True] * 3
     assert report["passed"]
     assert code == 0
-    assert len(report["layers"]) == 2 * 20
-    assert all(layer["cycles_rtl"] == layer["cycles_simulated"] > 0 for layer in report["layers"])
-    assert all(layer["compared"]["counters"] == 24 for layer in report["layers"])
+    assert all(layer["cycles_rtl"] == layer["cycles_expected"] > 0 for layer in report["layers"])
+    assert all(layer["compared"]["counters"] == len(COUNTERS) for layer in report["layers"])
+    assert [image["cycles_rtl"] for image in report["images"]] == [
+        image["cycles_expected"] for image in report["images"]
+    ]
 
 
 def test_verify_prints_a_table_and_fails_on_a_seeded_bug(
@@ -37,15 +42,17 @@ def test_verify_prints_a_table_and_fails_on_a_seeded_bug(
 ) -> None:
     folder = tmp_path / "rtl"
     assert main(["generate", str(small_schedule()), "-o", str(folder)]) == 0
-    assert capsys.readouterr().out == f"{folder}: 22 Verilog modules, memories of 10 layers\n"
-    skipper = folder / "rtl" / "zero_skipper.v"
-    skipper.write_text(skipper.read_text().replace("issued <= issued | lowest;", "issued <= issued | lowest << 1;"))
+    said = f"{folder}: {len(leaf_modules()) + 1} Verilog modules, a program of 24 rows, 7 transfers of weights\n"
+    assert capsys.readouterr().out == said
+    neuron = folder / "rtl" / "lif_neuron.v"
+    neuron.write_text(neuron.read_text().replace("&& !never_fires", "&& never_fires"))
     assert main(["verify", str(folder), "--simulator", "icarus"]) == 1
     printed = capsys.readouterr()
     assert "small: RTL against golden model" in printed.out
-    assert "stem.conv" in printed.out
+    assert "the whole image" in printed.out
+    assert re.search(r": spikes at step \d, position \d+, channel \d+: expected 1, got 0; see cycles", printed.out)
     assert "checks failed" in printed.out
-    assert f"{skipper} is not as it was generated" in printed.err
+    assert f"{neuron} is not as it was generated" in printed.err
 
 
 def test_help_is_fast_and_imports_no_numpy() -> None:
