@@ -173,7 +173,7 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "slices": self.count_bits,
             "rows_full": self.row_bits,
             "rows_last": self.row_bits,
-            "weight_base": self.weight_address_bits,
+            "weight_base": max(self.weight_address_bits, bits_to_count(self.stationary_rows)),
             "parameter_base": self.parameter_address_bits,
             "chunk_words": self.word_address_bits,
             "chunk_groups": self.flag_address_bits,

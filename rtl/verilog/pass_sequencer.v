@@ -44,7 +44,7 @@
 //   last_use              out  1                         the last one
 //   rows                  out  ROW_BITS                  weight rows of the tile
 //   columns               out  COLUMN_BITS               channels of the tile
-//   weight_address        out  WEIGHT_ADDRESS_BITS       the beat to load next
+//   weight_address        out  WEIGHT_ADDRESS_BITS       the beat to load next; of weights it goes around the memory
 //   flag_base             out  FLAG_ADDRESS_BITS         first group of flags
 //   word_base             out  WORD_ADDRESS_BITS         first word
 //   words                 out  WORD_COUNT_BITS           words that stream
@@ -194,7 +194,8 @@ module pass_sequencer #(
             slice <= last_tile || last_slice ? {COUNT_BITS{1'b0}} : slice + 1;
 
     reg  [WEIGHT_ADDRESS_BITS-1:0] weight, round_weight;
-    wire [WEIGHT_ADDRESS_BITS-1:0] following_weight = weight == LAST_WEIGHT_ROW[WEIGHT_ADDRESS_BITS-1:0] ? {WEIGHT_ADDRESS_BITS{1'b0}} : weight + 1;
+    wire                           wraps = !stationary_operand && weight == LAST_WEIGHT_ROW[WEIGHT_ADDRESS_BITS-1:0];
+    wire [WEIGHT_ADDRESS_BITS-1:0] following_weight = wraps ? {WEIGHT_ADDRESS_BITS{1'b0}} : weight + 1;
     wire [WEIGHT_ADDRESS_BITS-1:0] loaded_weight = load ? following_weight : weight;
     assign weight_address = weight;
     always @(posedge clock)

@@ -79,13 +79,15 @@ module strip_engine #(
     parameter ROW_BITS = $clog2(ROWS + 1),
     parameter COLUMN_BITS = $clog2(COLUMNS + 1),
     parameter WEIGHT_ADDRESS_BITS = (WEIGHT_ROWS > 1) ? $clog2(WEIGHT_ROWS) : 1,
+    parameter BEAT_ADDRESS_BITS =
+        (WEIGHT_ADDRESS_BITS > STATIONARY_ADDRESS_BITS) ? WEIGHT_ADDRESS_BITS : STATIONARY_ADDRESS_BITS,
     parameter PARAMETER_ADDRESS_BITS = (PARAMETER_ROWS > 1) ? $clog2(PARAMETER_ROWS) : 1,
     parameter WORD_COUNT_BITS = SLOT_BITS + 1 + PLANE_BITS,
     parameter VALUE_BITS = (ACCUMULATOR_BITS > MEMBRANE_BITS) ? ACCUMULATOR_BITS : MEMBRANE_BITS,
     parameter LAYER_BITS = 7 + SHIFT_BITS + LEAK_MULTIPLIER_BITS + SHIFT_BITS + 6*TIME_STEPS
         + 3*SLOT_BITS + 2*PLANE_BITS + GROUP*(PLANE_BITS + SLOT_BITS),
     parameter SEQUENCE_BITS = 5 + 3*POSITION_BITS + 2*WORD_COUNT_BITS + 3*COUNT_BITS + COLUMN_BITS + 3*ROW_BITS
-        + WEIGHT_ADDRESS_BITS + PARAMETER_ADDRESS_BITS + WORD_ADDRESS_BITS + FLAG_ADDRESS_BITS + MEMBRANE_ADDRESS_BITS
+        + BEAT_ADDRESS_BITS + PARAMETER_ADDRESS_BITS + WORD_ADDRESS_BITS + FLAG_ADDRESS_BITS + MEMBRANE_ADDRESS_BITS
         + 6*ADDRESS_BITS + TIME_STEPS + 2*TIME_STEPS*ADDRESS_BITS,
     parameter LANE_BITS = (GROUP > 1) ? $clog2(GROUP) : 1,
     parameter EVENT_BITS = 21 + LANE_BITS + ROWS + 2*ROW_BITS + 2*COLUMN_BITS
@@ -183,7 +185,7 @@ module strip_engine #(
     wire [COUNT_BITS-1:0] output_tiles, tiles, slices;
     wire [COLUMN_BITS-1:0] columns_last;
     wire [ROW_BITS-1:0] rows_full, rows_last, first_lane;
-    wire [WEIGHT_ADDRESS_BITS-1:0] weight_base;
+    wire [BEAT_ADDRESS_BITS-1:0] weight_base;
     wire [PARAMETER_ADDRESS_BITS-1:0] parameter_base;
     wire [WORD_ADDRESS_BITS-1:0] chunk_words;
     wire [FLAG_ADDRESS_BITS-1:0] chunk_groups;
@@ -195,7 +197,7 @@ module strip_engine #(
     sequence_fields #(
         .SEQUENCE_BITS(SEQUENCE_BITS), .TIME_STEPS(TIME_STEPS), .POSITION_BITS(POSITION_BITS),
         .WORD_COUNT_BITS(WORD_COUNT_BITS), .COUNT_BITS(COUNT_BITS), .COLUMN_BITS(COLUMN_BITS), .ROW_BITS(ROW_BITS),
-        .WEIGHT_ADDRESS_BITS(WEIGHT_ADDRESS_BITS), .PARAMETER_ADDRESS_BITS(PARAMETER_ADDRESS_BITS),
+        .WEIGHT_ADDRESS_BITS(BEAT_ADDRESS_BITS), .PARAMETER_ADDRESS_BITS(PARAMETER_ADDRESS_BITS),
         .WORD_ADDRESS_BITS(WORD_ADDRESS_BITS), .FLAG_ADDRESS_BITS(FLAG_ADDRESS_BITS),
         .MEMBRANE_ADDRESS_BITS(MEMBRANE_ADDRESS_BITS), .ADDRESS_BITS(ADDRESS_BITS)
     ) run (
@@ -216,7 +218,7 @@ module strip_engine #(
     wire next_last, next_streams, next_walks, next_first_use, next_last_use;
     wire [ROW_BITS-1:0] next_rows, next_lane;
     wire [COLUMN_BITS-1:0] next_columns;
-    wire [WEIGHT_ADDRESS_BITS-1:0] next_weight_address;
+    wire [BEAT_ADDRESS_BITS-1:0] next_weight_address;
     wire [FLAG_ADDRESS_BITS-1:0] next_flag_base;
     wire [WORD_ADDRESS_BITS-1:0] next_word_base;
     wire [WORD_COUNT_BITS-1:0] next_words;
@@ -230,7 +232,7 @@ module strip_engine #(
         .ROWS(ROWS), .COLUMNS(COLUMNS), .SLOT_BITS(SLOT_BITS), .WEIGHT_ROWS(WEIGHT_ROWS),
         .PARAMETER_ROWS(PARAMETER_ROWS), .TIME_STEPS(TIME_STEPS), .POSITION_BITS(POSITION_BITS),
         .WORD_COUNT_BITS(WORD_COUNT_BITS), .COUNT_BITS(COUNT_BITS), .COLUMN_BITS(COLUMN_BITS), .ROW_BITS(ROW_BITS),
-        .WEIGHT_ADDRESS_BITS(WEIGHT_ADDRESS_BITS), .PARAMETER_ADDRESS_BITS(PARAMETER_ADDRESS_BITS),
+        .WEIGHT_ADDRESS_BITS(BEAT_ADDRESS_BITS), .PARAMETER_ADDRESS_BITS(PARAMETER_ADDRESS_BITS),
         .WORD_ADDRESS_BITS(WORD_ADDRESS_BITS), .FLAG_ADDRESS_BITS(FLAG_ADDRESS_BITS),
         .MEMBRANE_ADDRESS_BITS(MEMBRANE_ADDRESS_BITS), .ADDRESS_BITS(ADDRESS_BITS)
     ) sequencer (
@@ -322,7 +324,7 @@ module strip_engine #(
         .write_address(weight_write_address),
         .write_data(weight_write_row),
         .read_enable(loading && !stationary_operand),
-        .read_address(next_weight_address),
+        .read_address(next_weight_address[WEIGHT_ADDRESS_BITS-1:0]),
         .read_data(weight_beat)
     );
     generate

@@ -1,10 +1,12 @@
 """Whole networks of the papers' size on a chip whose weights come from DRAM; `make verify-full`."""
 
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from benchmarks.simulator_networks import untrained
 from dtss.compiler.cli import main as compile_command
 from dtss.models import checkpoint as checkpoints
 from dtss.models.spikformer import CONFIGS
@@ -13,10 +15,21 @@ from dtss.rtl.cli import main
 pytestmark = [pytest.mark.rtl, pytest.mark.slow, pytest.mark.full]
 
 
+@pytest.fixture(scope="module")
+def networks(repository: Path) -> ModuleType:
+    path = repository / "benchmarks" / "simulator_networks.py"
+    specification = importlib.util.spec_from_file_location("simulator_networks", path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("name", ["spikformer-1-384", "spikformer-4-384"])
-def test_a_whole_network_equals_interpreter_and_simulator(name: str, tmp_path: Path) -> None:
+def test_a_whole_network_equals_interpreter_and_simulator(name: str, networks: ModuleType, tmp_path: Path) -> None:
     """The head's weights are a bit narrower, so that its sums fit the chip's accumulators."""
-    checkpoints.save(untrained(CONFIGS[name]), tmp_path / "network.pt")
+    checkpoints.save(networks.untrained(CONFIGS[name]), tmp_path / "network.pt")
     schedule = tmp_path / "schedule.json"
     options = ["--hardware", "asic-28nm", "--no-calibrate", "--layer-weight-bits", "head=7", "--quiet"]
     assert compile_command([str(tmp_path / "network.pt"), "-o", str(schedule), *options]) == 0
