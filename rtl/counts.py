@@ -26,7 +26,6 @@ from dtss.compiler.schedule.words import reduction_operand, word_popcounts
 from dtss.rtl.simulators import MissingToolError
 
 STALLS = "stall_cycles"  # beside the counters of the rules: waits for the image and for weights
-END_CYCLES = 2  # the controller fetches the program's last row and ends
 
 NodeCounts = Mapping[str, Mapping[str, int]]
 """Node → counter → events of one image."""

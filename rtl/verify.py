@@ -25,13 +25,13 @@ from dtss.rtl.compare import (
     compare_logits,
     compare_row,
 )
-from dtss.rtl.counts import END_CYCLES, STALLS, CountsOf, Image, NodeCounts
+from dtss.rtl.counts import STALLS, CountsOf, Image, NodeCounts
 from dtss.rtl.elementwise import ElementwiseParameters
 from dtss.rtl.engine import COUNTERS, Engine
 from dtss.rtl.expected import expected_row
 from dtss.rtl.generate import SCHEDULE, TOP, Manifest, read_manifest
 from dtss.rtl.network_run import Harness, Watched
-from dtss.rtl.program import ELEMENTWISE, FILL, RUN, ProgramRow, program
+from dtss.rtl.program import ELEMENTWISE, END, FILL, RUN, ProgramRow, program
 from dtss.rtl.simulators import (
     BenchError,
     BenchRequest,
@@ -202,7 +202,7 @@ def _network_bench(job: Job, started: float, *, passed: bool, ended: float | Non
 
 def _all_cycles(counts: NodeCounts) -> int:
     """Of the whole image, waits for DRAM among them."""
-    return END_CYCLES + sum(of_node["cycles"] + of_node[STALLS] for of_node in counts.values())
+    return sum(of_node["cycles"] + of_node[STALLS] for of_node in counts.values())
 
 
 def _layer_reports(
@@ -214,12 +214,12 @@ def _layer_reports(
     by_row = np.diff(seen.counters, axis=0, prepend=0)
     waits = _waits(names, rows, counts)
     reports = []
-    for node in sorted({row.node for row in rows[:-1]}):
-        own = [number for number, row in enumerate(rows[:-1]) if row.node == node]
+    for node in sorted({row.node for row in rows}):
+        own = [number for number, row in enumerate(rows) if row.node == node]
         parts = [
             _compare(engine, image, rows[number], number, seen, windows[number])
             for number in own
-            if rows[number].operation != FILL
+            if rows[number].operation not in (FILL, END)
         ]
         done = [number for number in own if number < len(by_row)]
         got = dict(zip(COUNTERS, by_row[done].sum(axis=0).tolist(), strict=True))

@@ -35,6 +35,7 @@ from dtss.compiler.schedule.events import (
     GATHER_LATENCY,
     ElementwiseNode,
     elementwise_events,
+    end_cycles,
     pass_rounds,
     product_events,
 )
@@ -134,7 +135,8 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
     """The rules for one product: all that no image changes is computed once.
 
     rounds [rounds, 2]: of the passes' steps, as indices of `pass_sums`.  tiles: output tiles of each block.
-    load, gather, walk, latency: see `skipper.run_cycles`.  control: cycles of a block beside its runs.
+    load, gather, walk, latency: see `skipper.run_cycles`.  beside: cycles of a block
+    beside its runs.  end: of the whole program, after the last node's last block.
     """
 
     cut: Geometry
@@ -147,6 +149,7 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
     latency: int
     tiles: NDArray[np.int64]
     beside: int
+    end: int
     constant: ConstantCounts
 
     @classmethod
@@ -156,7 +159,7 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
         rows = np.array(cut.rows, np.int64)
         rounds = pass_rounds(cut)
         walked_together = len(cut.walk_steps) if len(rounds) == 1 and cut.time_order == "inner" else 1
-        constant = product_events(schedule, node, cut).total()
+        constant, end = product_events(schedule, node, cut).total(), end_cycles(schedule, node)
         gather, latency = gather_cycles(schedule, node, cut)
         return cls(
             cut=cut,
@@ -168,7 +171,8 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
             walk=cut.strip_positions * walked_together + DRAIN,
             latency=latency,
             tiles=np.diff(np.append(np.arange(0, len(cut.columns), cut.output_tiles_per_block), len(cut.columns))),
-            beside=(constant.get("control_cycles", 0) + constant.get("fill_cycles", 0)) // cut.blocks,
+            beside=(constant.get("control_cycles", 0) - end + constant.get("fill_cycles", 0)) // cut.blocks,
+            end=end,
             constant=ConstantCounts(constant),
         )
 
@@ -176,7 +180,8 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
         """Events of each image; `popcounts` as in `product_counts`."""
         batch = len(popcounts)
         if not self.cut.walk_steps:
-            return ProductCounts(self.constant.of_batch(batch), np.zeros((batch, len(self.tiles)), np.int64))
+            end = {"cycles": np.full(batch, self.end, np.int64)}
+            return ProductCounts(self.constant.of_batch(batch, end), np.zeros((batch, len(self.tiles)), np.int64))
         sums = pass_sums(popcounts, self.cut, self.skip_group)
         totals = np.zeros((4, batch), np.int64)
         add_up_passes(sums, self.rows, totals)
@@ -192,6 +197,7 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
         )
         time, load_stalls, word_stalls = np.moveaxis(runs.sum(axis=2), -1, 0)
         blocks = time + self.beside
+        blocks[:, -1] += self.end
         constant = self.constant.constant
         by_image = {
             "cycles": blocks.sum(-1),

@@ -159,7 +159,7 @@ class DramRules(msgspec.Struct, frozen=True, kw_only=True):
             pixels=image.positions,
             image_cycles=image.positions + IMAGE_CYCLES,
             moves=moves,
-            cycles=tuple(dram.latency_cycles + move.beats + COMMAND_CYCLES for move in moves),
+            cycles=tuple(max(1, dram.latency_cycles) + move.beats + COMMAND_CYCLES for move in moves),
             overwrites=overwritten(schedule, moves),
             read_bits=read,
             write_bits={schedule.output.node: _logit_bits(schedule)},

@@ -38,6 +38,7 @@ RUN_CYCLES = 3  # the controller fetches a run's row and begins it, and the run 
 FILL_CONTROL_CYCLES = 2  # the controller fetches a fill's row and begins it
 FILL_PIPELINE_CYCLES = 2  # from the last row that is read to its last write
 ELEMENTWISE_CONTROL_CYCLES = 2
+END_CYCLES = 2  # the controller fetches the program's last row and ends; the last node's
 GATHER_LATENCY = 3  # cycles after a chunk's last row is read until its pass may stream
 
 Events = dict[str, int]
@@ -60,7 +61,7 @@ def product_events(schedule: Schedule, node: Product, cut: Geometry) -> Constant
     """Of a product and of the walk it feeds; nothing where nothing is walked."""
     steps = range(schedule.time_steps)
     if not cut.walk_steps:
-        return ConstantEvents(tuple({} for _ in steps), {})
+        return ConstantEvents(tuple({} for _ in steps), {"control_cycles": end_cycles(schedule, node)})
     tiles = cut.groups * len(cut.columns)
     rounds = len(pass_rounds(cut))
     strip_passes = sum(map(len, pass_rounds(cut))) * tiles
@@ -68,7 +69,7 @@ def product_events(schedule: Schedule, node: Product, cut: Geometry) -> Constant
     attends = isinstance(node, AttentionProduct)
     shared = {
         "walk_cycles": DRAIN * walks,
-        "control_cycles": RUN_CYCLES * cut.blocks * cut.groups,
+        "control_cycles": RUN_CYCLES * cut.blocks * cut.groups + end_cycles(schedule, node),
         "passes": strip_passes * cut.strips * len(cut.rows),
         "stationary_row_reads" if attends else "weight_row_reads": strip_passes * cut.strips * sum(cut.rows),
         "parameter_row_reads": walks if not attends or node.neuron is not None else 0,
@@ -166,8 +167,9 @@ def elementwise_events(schedule: Schedule, node: ElementwiseNode) -> ConstantEve
     integrator on stored currents is a walk without passes. The image arrives while the machine waits for it.
     """
     steps = range(schedule.time_steps)
+    end = {"control_cycles": end_cycles(schedule, node)}
     if isinstance(node, Image) or (isinstance(node, Lif) and is_walked(schedule, node)):
-        return ConstantEvents(tuple({} for _ in steps), {})
+        return ConstantEvents(tuple({} for _ in steps), end)
     tiles = math.ceil(node.channels / schedule.hardware.array.columns)
     walked = node.state_steps if isinstance(node, Lif) else node.steps.active
     shared: Events = {}
@@ -179,8 +181,14 @@ def elementwise_events(schedule: Schedule, node: ElementwiseNode) -> ConstantEve
     else:
         shared = {"elementwise_cycles": result_planes(node) + 1, "control_cycles": ELEMENTWISE_CONTROL_CYCLES}
     if not walked:
-        return ConstantEvents(tuple({} for _ in steps), {})
+        return ConstantEvents(tuple({} for _ in steps), end)
+    shared["control_cycles"] += end["control_cycles"]
     return ConstantEvents(tuple(_elementwise_at(schedule, node, step) for step in steps), shared)
+
+
+def end_cycles(schedule: Schedule, node: AnyNode) -> int:
+    """What the end of the program adds to the last node."""
+    return END_CYCLES if node.name == schedule.nodes[-1].name else 0
 
 
 def _elementwise_at(

@@ -81,6 +81,9 @@ class SlowMachine:
                 self.run_elementwise(node, [list(range(self.schedule.node(node.inputs[0]).positions))])
             case MaxPool() | SumPool():
                 self.run_elementwise(node, list(self.pool_taps(node)))
+        if node.name == self.schedule.nodes[-1].name:  # the program ends
+            self.events["control_cycles"] += 2
+            self.events["cycles"] += 2
         return self.events
 
     # Products

@@ -91,7 +91,7 @@ class SlowDram:
         return self.waited
 
     def copies(self) -> Iterator[bool]:
-        command, latency = 1, self.schedule.hardware.dram.latency_cycles
+        command, latency = 1, max(1, self.schedule.hardware.dram.latency_cycles)
         while self.queue:
             key = self.queue.popleft()
             while not all(self.owner.get(row) in (None, *self.done) for row in self.rows[key]):

@@ -33,13 +33,13 @@ layer     group  steps  spikes  cycles  accumulates     rate  compute nJ  memory
 image     mlp    ▮=                  3                             0.000      3.903       0.067
 hidden    mlp    ▮·     ▮0          26           15  12.50 %       0.002      0.551       0.571
 sum              ▮0                  7                             0.000      0.020       0.157
-head             ▮▯                 12            2              < 0.001      8.462       0.269
-an image                            48           17                0.003      12.94       1.064
+head             ▮▯                 14            2              < 0.001      8.462       0.313
+an image                            50           17                0.003      12.94       1.108
 ▮ computed   ▯ bias only: the input is zero   = reused: the same as before   0 known to be zero   · not needed
 """
 """Cycles. image: 2 pixels, and 1.  hidden: 27 (test_energy) and 24, whose words are 1 + 2 cycles instead of 6.
 sum: 2 operands, 2 planes and 1, 2 of control.  head: 3 of control − 1, its words ready at 2 + 3, one cycle of words,
-2 to drain, 2 steps walked."""
+2 to drain, 2 steps walked, and 2 to end the program."""
 
 
 def printed(result: Result, width: int = 140) -> str:

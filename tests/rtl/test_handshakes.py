@@ -11,7 +11,7 @@ import pytest
 from dtss.compiler.schedule import io
 from dtss.compiler.schedule.interpret import interpret
 from dtss.rtl.benches.bench_handshakes import CASE, HandshakeCase
-from dtss.rtl.counts import END_CYCLES, Image, counts_of_the_rules
+from dtss.rtl.counts import Image, counts_of_the_rules
 from dtss.rtl.engine import COUNTERS
 from dtss.rtl.generate import TOP, Manifest, generate
 from dtss.rtl.memory_image import bits_of
@@ -31,8 +31,7 @@ def handshake_case(loaded: io.LoadedSchedule, manifest: Manifest, path: Path) ->
         of_image = interpret(loaded.schedule, loaded.tensors, pixels[index : index + 1])
         counts = counts_of_the_rules(Image(loaded, path, index, of_image))
         total = {name: sum(of_node[name] for of_node in counts.values()) for name in COUNTERS}
-        total["cycles"] += total["stall_cycles"] + END_CYCLES
-        total["control_cycles"] += END_CYCLES
+        total["cycles"] += total["stall_cycles"]
         counters.append(total)
     bits = bits_of(pixels, engine.pixel_planes).reshape(IMAGES, manifest.shell.positions, -1)
     return HandshakeCase(
