@@ -78,7 +78,8 @@ def test_the_head_of_the_ann_by_hand(small: LoadedSchedule) -> None:
     assert head.current_memory == pytest.approx(16 * 24 * sram_32k)
     assert head.dram == pytest.approx(128 * TABLE.dram.pj)
     assert tokens.spike_memory == pytest.approx((2 + 1) * 16 * 8 * sram_32k)
-    # the word is gathered in one cycle and ready after 3 more: 4, the tile after 1 + 2; a word, drain, a position: 8; 2 to end
+    # the word is gathered in one cycle and ready after 3 more: 4, the tile after 1 + 2; a word, drain, a position: 8;
+    # and 2 to end the program
     assert costs["head"].cycles == 3 + (4 + 1 + 2 + 1) - 1 + 2
     assert costs["sum"].cycles == 2 + 2 + 1 + 1  # control, two words, the last one's sum and its write
 
