@@ -173,8 +173,8 @@ def moved_bits(
     """Bits read from and written to a memory, in the shape of `event(name)`, the counts of one event."""
 
     def added(accesses: tuple[tuple[str, str], ...]) -> NDArray[Any]:
-        moved = [event(name) * getattr(bits, width) for name, width in accesses]
-        return moved[0] if len(moved) == 1 else moved[0] + moved[1]
+        moved: NDArray[Any] = sum(event(name) * getattr(bits, width) for name, width in accesses)
+        return moved
 
     return added(READS[memory]), added(WRITES[memory])
 

@@ -175,9 +175,9 @@ class Programmer:
         steps = self.schedule.time_steps
         names = (
             "mode", "outer", "together", "slot_steps", "stored_steps", "strips", "positions_full", "positions_last",
-            "chunks", "tiles", "slices", "pieces", "offsets", "planes", "lanes_full", "lanes_last", "piece_lanes", "first_lane",
-            "strip_lanes", "bounded", "output_width", "input_width", "input_height", "stride", "padding",
-            "kernel_width", "first_address", "position_step", "row_step", "slice_step", "offset_step",
+            "chunks", "tiles", "slices", "pieces", "offsets", "planes", "lanes_full", "lanes_last", "piece_lanes",
+            "first_lane", "strip_lanes", "bounded", "output_width", "input_width", "input_height", "stride",
+            "padding", "kernel_width", "first_address", "position_step", "row_step", "slice_step", "offset_step",
             "offset_row_step", "plane_step", "chunk_words", "chunk_groups", "pad_row",
         )  # fmt: skip
         return {**dict.fromkeys(names, 0), "step_bases": [0] * steps}

@@ -23,6 +23,7 @@ from dtss.compiler.schedule.errors import EXIT_USAGE, UserError
 Simulator = Literal["verilator", "icarus"]
 SIMULATORS: tuple[Simulator, ...] = get_args(Simulator)
 BENCH_TIMEOUT_SECONDS = 3600
+REQUEST = Path("request.json")  # in the folder where a bench runs
 
 
 class MissingToolError(UserError):
@@ -135,10 +136,10 @@ def run_bench(request: BenchRequest) -> BenchRun:
     environment = os.environ | environment_for(request.simulator)
     folder = Path(request.run_folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "request.json").write_bytes(msgspec.json.encode(request))
+    (folder / REQUEST).write_bytes(msgspec.json.encode(request))
     log = folder / "log.txt"
     started = time.monotonic()
-    command = [sys.executable, "-m", "dtss.rtl.benches.launch", str(folder / "request.json")]
+    command = [sys.executable, "-m", "dtss.rtl.benches.launch", str(folder / REQUEST)]
     with log.open("wb") as output:
         passed = _succeeds(command, environment, output)
     return BenchRun(passed, time.monotonic() - started, log)

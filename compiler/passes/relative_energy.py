@@ -30,7 +30,7 @@ def memory_bit(capacity_bytes: int) -> float:
 def product_energy(schedule: Schedule, counts: Counts) -> NDArray[np.float64]:
     """Of a product and the walk it feeds [B]; without what crosses from outside, which no tiling changes."""
     widths, memory, bits = schedule.hardware.widths, schedule.hardware.memory, AccessBits.of(schedule)
-    energy: NDArray[np.float64] = ADDED_BIT * widths.accumulator * counts.accumulates
+    energy = (ADDED_BIT * widths.accumulator * counts.accumulates).astype(np.float64)
     for name in READS:
         size: int | None = getattr(memory, f"{name.removesuffix('_memory')}_bytes", None)
         bit = REGISTER_BIT if size is None else memory_bit(size)

@@ -7,7 +7,6 @@ numbered by those edges.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cocotb
@@ -17,7 +16,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 from cocotb.utils import get_sim_time
 
-from dtss.rtl.simulators import BenchRequest
+from dtss.rtl.simulators import REQUEST, BenchRequest
 
 PERIOD_NS = 10
 TIMEOUT_US = 500  # a broken module must not keep its bench waiting
@@ -81,7 +80,7 @@ def now() -> int:
 
 def parameters() -> dict[str, int]:
     """The harness's parameters, which the simulators show in ways of their own."""
-    return msgspec.json.decode(Path("request.json").read_bytes(), type=BenchRequest).parameters
+    return msgspec.json.decode(REQUEST.read_bytes(), type=BenchRequest).parameters
 
 
 def random_integer(random: np.random.Generator, bits: int) -> int:

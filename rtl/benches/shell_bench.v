@@ -137,7 +137,7 @@ module shell_bench #(
         .length_error(image_length_error)
     );
 
-    synchronous_memory #(.WIDTH(COLUMNS*VALUE_BITS), .ADDRESS_BITS(CURRENT_ADDRESS_BITS)) current_memory (
+    synchronous_memory #(.WIDTH(COLUMNS*VALUE_BITS), .ROWS(1 << CURRENT_ADDRESS_BITS)) current_memory (
         .clock(clock),
         .write_enable(currents_write_enable),
         .write_address(currents_write_address),

@@ -207,7 +207,7 @@ module unit_bench #(
         .read_row(memory_read_row)
     );
 
-    synchronous_memory #(.WIDTH(MEMBRANE_BITS), .ADDRESS_BITS(4)) plain_memory (
+    synchronous_memory #(.WIDTH(MEMBRANE_BITS), .ROWS(16)) plain_memory (
         .clock(clock),
         .write_enable(memory_write),
         .write_address(memory_write_address),

@@ -13,6 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from dtss.compiler.schedule import dram
+from dtss.compiler.schedule.buffers import capacity_rows
 from dtss.compiler.schedule.dram import DramRules, burst_bits, packed_bits, transfers
 from dtss.compiler.schedule.format import Convolution, Linear, Schedule
 from dtss.compiler.schedule.hardware import Dram
@@ -137,8 +138,9 @@ def compare_with_the_slow_engine(case: Case, seed: int) -> None:
     def run_cycles(name: str) -> np.ndarray:
         """A block that crosses runs two cycles at least: the controller fetches it, and it does something."""
         blocks = number_of_blocks(schedule, name)
-        some = random.integers(0, random.choice([2, 200]), (1, blocks))
-        return some + 2 * np.array([(name, block) in crossing for block in range(blocks)])
+        cycles: np.ndarray = random.integers(0, random.choice([2, 200]), (1, blocks))
+        cycles += 2 * np.array([(name, block) in crossing for block in range(blocks)])
+        return cycles
 
     cycles = {node.name: run_cycles(node.name) for node in schedule.nodes}
     cycles[schedule.nodes[0].name] = np.zeros((1, 1), np.int64)
@@ -161,7 +163,7 @@ def test_stalls_are_those_of_an_engine_that_copies_a_cycle_at_a_time(case: Case,
 
 @pytest.mark.parametrize("rule", ["COMMAND_CYCLES", "IMAGE_CYCLES", "overwritten of a larger memory", "one ring"])
 def test_the_slow_engine_goes_red_when_a_rule_is_wrong(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = dram.capacity_rows
+    right = capacity_rows
     if rule.isupper():
         monkeypatch.setattr(dram, rule, 0)
     elif rule == "one ring":

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.simulator_networks import CONFIGS, untrained
+from benchmarks.simulator_networks import untrained
 from dtss.compiler.cli import main as compile_command
 from dtss.models import checkpoint as checkpoints
+from dtss.models.spikformer import CONFIGS
 from dtss.rtl.cli import main
 
 pytestmark = [pytest.mark.rtl, pytest.mark.slow, pytest.mark.full]

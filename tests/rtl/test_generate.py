@@ -41,7 +41,9 @@ def part_of(loaded: LoadedSchedule, name: str, part: str) -> dict[str, object]:
 def test_the_generated_text_is_the_golden_one(
     file: str, streams: bool, small_schedule: Callable[..., Path], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    generate(load(small_schedule((12, 4, 21, 3, 2) if streams else (16, 16, 32, 4, 1), streams=streams)), tmp_path / "out")
+    generate(
+        load(small_schedule((12, 4, 21, 3, 2) if streams else (16, 16, 32, 4, 1), streams=streams)), tmp_path / "out"
+    )
     path = Path(file)
     golden = GOLDEN / f"{path.stem}_{'streams' if streams else 'resident'}{path.suffix}"
     text = (tmp_path / "out" / file).read_text()
@@ -99,7 +101,9 @@ def test_a_run_holds_the_schedules_steps(small: LoadedSchedule) -> None:
     stem, q = (part_of(small, name, "layer") for name in ("stem.conv", "q.linear"))
     assert (stem["state_steps"], stem["active_steps"]) == (0b111, 0b101)
     assert (stem["slot_steps"], stem["reused_steps"]) == (0b001, 0b110)
-    assert (stem["membrane_reads"], stem["membrane_writes"]) == (0, 0), "time innermost: the membrane stays in a register"
+    assert (stem["membrane_reads"], stem["membrane_writes"]) == (0, 0), (
+        "time innermost: the membrane stays in a register"
+    )
     assert (stem["leak_fixed"], stem["leak_multiplier"], stem["leak_shift"], stem["hard_reset"]) == (1, 157, 8, False)
     assert (stem["planes"], stem["group_planes"], stem["group_slots"]) == (4, 0, 1)
     assert (q["slot_steps"], q["walk_slot_stride"], q["hard_reset"]) == (0b101, 2, True)

@@ -86,7 +86,8 @@ BUGS = {
         "position_address + (row_end ? row_step : position_step + 1)", "stem.conv: accumulators",
     ),
     "a chunk's place is given back too early": (
-        "pass_sequencer", "assign last_use = streams && last_output_tile;", "assign last_use = streams;", "accumulators",
+        "pass_sequencer", "assign last_use = streams && last_output_tile;", "assign last_use = streams;",
+        "accumulators",
     ),
     "an operand that stays is not turned": (
         "stationary_loader", "turned ? turned_row[column] : aligned[column]", "aligned[column]", "qk: accumulators",

@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.rtl, pytest.mark.slow]
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 @given(networks())
-def test_random_networks_equal_the_golden_model(tmp_path_factory: pytest.TempPathFactory, loaded: LoadedSchedule) -> None:
+def test_random_networks_equal_the_golden_model(
+    tmp_path_factory: pytest.TempPathFactory, loaded: LoadedSchedule
+) -> None:
     folder: Path = tmp_path_factory.mktemp("network")
     try:
         manifest = generate(loaded, folder / "out")

@@ -180,7 +180,7 @@ module dtss_accelerator_top #(
         .PIXEL_CHANNELS(2),
         .PIXEL_PLANES(4),
         .ELEMENT_PLANES(4),
-        .TURNED_LANES(15),
+        .TURNED_LANES(4),
         .LANE_COUNT_BITS(6),
         .INPUTS(2),
         .WEIGHT_ROWS(1024),

@@ -1,0 +1,128 @@
+"""cocotb bench of the whole top: random pauses on every stream change no logit and no count but waits; a reset in the
+middle of an image leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import msgspec
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
+
+from dtss.rtl.benches.shell import PERIOD_NS, pauses
+from dtss.rtl.engine import COUNTERS
+
+CASE = Path("handshakes.json")  # in the working directory, beside memories/
+OUTSIDE = Path("memories") / "outside.bin"
+CONTROL, STATUS, COUNTER_SELECT, COUNTER_LOW = 0x04, 0x08, 0x14, 0x18
+START, LOAD, SOFT_RESET = 1, 2, 4
+IDLE, DONE = 1, 2
+WAITS = ("cycles", "stall_cycles")
+
+
+class HandshakeCase(msgspec.Struct, frozen=True, kw_only=True):
+    """pixels: of each image, as bytes of beats.  counters: without pauses; `resident` weights load once."""
+
+    resident: bool
+    pixels: list[bytes]
+    logits: list[list[int]]
+    counters: list[dict[str, int]]
+
+
+class TopBench:
+    """Sources and sinks of the top's ports; the DRAM answers commands from its content."""
+
+    def __init__(self, dut: Any, random: np.random.Generator, case: HandshakeCase) -> None:
+        self.dut, self.random, self.case = dut, random, case
+        self.outside = OUTSIDE.read_bytes()
+        streams = {name: AxiStreamBus.from_prefix(dut, name) for name in ("pixels", "data", "logits", "fetch")}
+        self.pixels, self.data = (AxiStreamSource(streams[name], dut.clock, dut.reset) for name in ("pixels", "data"))
+        self.logits, self.fetch = (AxiStreamSink(streams[name], dut.clock, dut.reset) for name in ("logits", "fetch"))
+        self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "registers"), dut.clock, dut.reset)
+        for port in (self.pixels, self.data, self.logits, self.fetch):
+            port.log.setLevel("WARNING")
+            port.set_pause_generator(pauses(random))
+        for channel in (self.registers.write_if, self.registers.read_if):
+            channel.log.setLevel("WARNING")
+        cocotb.start_soon(self._answer())
+
+    async def _answer(self) -> None:
+        while True:
+            command = int.from_bytes(bytes((await self.fetch.recv()).tdata), "little")
+            address, size = command & 0xFFFFFFFF, command >> 32
+            await self.data.send(AxiStreamFrame(self.outside[address : address + size]))
+
+    async def reset(self) -> None:
+        self.dut.reset.value = 1
+        await ClockCycles(self.dut.clock, 3)
+        for port in (self.pixels, self.data, self.logits, self.fetch):
+            port.clear()
+        self.dut.reset.value = 0
+        await ClockCycles(self.dut.clock, 2)
+        if self.case.resident:
+            await self.registers.write_dword(CONTROL, LOAD)
+            while not await self.registers.read_dword(STATUS) & IDLE:
+                await ClockCycles(self.dut.clock, 10)
+
+    async def begin(self, image: int) -> None:
+        await self.registers.write_dword(CONTROL, START)
+        await self.pixels.send(AxiStreamFrame(self.case.pixels[image]))
+
+    async def end(self, image: int) -> None:
+        """The logits, STATUS, and every counter but waits."""
+        frame = await self.logits.recv()
+        assert np.frombuffer(bytes(frame.tdata), "<i4").tolist() == self.case.logits[image]
+        await ClockCycles(self.dut.clock, 2)
+        assert await self.registers.read_dword(STATUS) == IDLE | DONE
+        counters = {}
+        for number, name in enumerate(COUNTERS):
+            await self.registers.write_dword(COUNTER_SELECT, number)
+            counters[name] = await self.registers.read_qword(COUNTER_LOW)
+        waited = counters["stall_cycles"]
+        expected = self.case.counters[image]
+        assert counters["cycles"] - waited == expected["cycles"] - expected["stall_cycles"]
+        wrong = {name: count for name, count in counters.items() if name not in WAITS and count != expected[name]}
+        assert not wrong, f"{wrong}, expected {[expected[name] for name in wrong]}"
+
+
+async def begin(dut: Any) -> TopBench:
+    dut.reset.value = 1
+    Clock(dut.clock, PERIOD_NS, unit="ns").start()
+    case = msgspec.json.decode(CASE.read_bytes(), type=HandshakeCase)
+    bench = TopBench(dut, np.random.default_rng(cocotb.RANDOM_SEED), case)
+    await bench.reset()
+    return bench
+
+
+@cocotb.test()
+async def pauses_change_no_logit_and_no_count_but_waits(dut: Any) -> None:
+    bench = await begin(dut)
+    for image in range(len(bench.case.pixels)):
+        await bench.begin(image)
+        await bench.end(image)
+
+
+@cocotb.test()
+async def an_image_after_a_reset_in_the_middle_of_another_is_as_good(dut: Any) -> None:
+    bench = await begin(dut)
+    length = bench.case.counters[0]["cycles"]
+    for part in (0.05, 0.3, 0.8):
+        await bench.begin(1)
+        await ClockCycles(dut.clock, int(part * length))
+        await bench.reset()
+    await bench.begin(0)
+    await bench.end(0)
+
+
+@cocotb.test()
+async def a_start_while_an_image_is_on_its_way_is_ignored(dut: Any) -> None:
+    bench = await begin(dut)
+    await bench.begin(0)
+    await ClockCycles(dut.clock, int(bench.random.integers(1, bench.case.counters[0]["cycles"])))
+    await bench.registers.write_dword(CONTROL, START)
+    await bench.end(0)
