@@ -34,6 +34,9 @@ ECP5_CELLS: Rules = (  # Lattice TN1264; a CCU2C is two LUTs with their carry
     (r"MULT\w+|ALU54B", (("dsp", 1),)),
 )
 
+# Memories that a liberty file has nothing for: they are left out there, and their bits counted.
+MEMORIES = ("synchronous_memory", "lane_memory", "membrane_memory")
+
 
 class Cell(msgspec.Struct, frozen=True):
     type: str
@@ -78,6 +81,14 @@ def module_name(name: str) -> str:
     return name.split("\\")[1] if name.startswith("$paramod\\") else name.rpartition("\\")[2]
 
 
+def memory_bits(memory: NetlistModule) -> int:
+    """Capacity of one of MEMORIES."""
+    numbers = {name: int(bits, 2) for name, bits in memory.parameter_default_values.items() if set(bits) <= {"0", "1"}}
+    if "WIDTH" in numbers:
+        return numbers["WIDTH"] * numbers["ROWS"]
+    return numbers["COLUMNS"] * numbers["MEMBRANE_BITS"] << numbers["MEMBRANE_ADDRESS_BITS"]
+
+
 class Resources:
     """Resources of the modules of a netlist, each worked out once."""
 
@@ -102,12 +113,14 @@ class Resources:
 
     def _taken(self, cell: str) -> dict[str, int | float]:
         if self._areas is not None:
-            return {"cells": 1, "area": self._areas[cell]} if cell in self._areas else {}
+            if cell in self._areas:
+                return {"cells": 1, "area": self._areas[cell]}
+            return {"memory_bits": memory_bits(self._modules[cell])} if module_name(cell) in MEMORIES else {}
         return dict(next((taken for pattern, taken in self._rules if pattern.fullmatch(cell)), ()))
 
     def uses(self, kind: str, path: str, instances: int = 1) -> Iterator[Use]:
         """The instance and everything below it, equal instances beside each other as one."""
-        total = {name: count * instances for name, count in sorted(self.of(kind).items())}
+        total = {name: round(count * instances, 3) for name, count in sorted(self.of(kind).items())}
         yield Use(path=path, module=module_name(kind), instances=instances, resources=total)
         inside: dict[str, list[str]] = {}
         for name, cell in self._modules[kind].cells.items():

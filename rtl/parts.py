@@ -25,8 +25,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     option: str = ""
 
 
-class UnknownPartError(UserError):
-    """A part that is not in the table, or of another family."""
+class UsageError(UserError):
+    """What was asked for does not exist, or does not go together."""
 
     exit_code = EXIT_USAGE
 
@@ -69,5 +69,6 @@ def find_part(target: str, name: str | None) -> Part | None:
     if asked is None:
         return None
     if asked not in known:
-        raise UnknownPartError(f"--part {name}", f"is no part of {target} here", f"choose of: {', '.join(known) or '—'}")
+        hint = f"choose of: {', '.join(known)}" if known else "cells of a library are in no part"
+        raise UsageError(f"--part {name}", f"is no part of {target} here", hint)
     return known[asked]

