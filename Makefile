@@ -35,7 +35,7 @@ demo: $(RUN_STAMP) ## compile the shipped digits checkpoint and simulate it at 4
 test: system-packages lint ## install what testing needs, then lint and run the tests (DATA=DIR for those that need a data set)
 	$(BIN)/pytest $(PYTEST_FLAGS) $(if $(DATA),--data "$(DATA)")
 
-verify-full: system-packages $(TEST_STAMP) ## run Spikformer-4-384, untrained, whole through its generated Verilog
+verify-full: system-packages $(TEST_STAMP) ## run Spikformer-1-384 and -4-384, untrained, whole through their Verilog
 	$(BIN)/pytest -m full -s tests/rtl/test_full.py
 
 test-slow: system-packages $(TEST_STAMP) ## run the tests that take minutes

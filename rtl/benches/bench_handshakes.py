@@ -26,7 +26,7 @@ WAITS = ("cycles", "stall_cycles")
 
 
 class HandshakeCase(msgspec.Struct, frozen=True, kw_only=True):
-    """pixels: of each image, as bytes of beats.  counters: without pauses; `resident` weights load once."""
+    """pixels: of each image, as bytes of beats.  counters: without pauses.  resident: weights load once."""
 
     resident: bool
     pixels: list[bytes]
