@@ -12,6 +12,7 @@ from dtss.compiler.schedule.command import FULL_DISK, index, positive, run_comma
 from dtss.compiler.schedule.errors import EXIT_CHECK_FAILED, EXIT_OK, BadInputError
 
 if TYPE_CHECKING:
+    from dtss.rtl.synthesis import Target
     from dtss.rtl.verify import Job
 
 
@@ -31,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_generate(commands.add_parser("generate", help="write Verilog, and what its memories and the DRAM hold"))
     _add_verify(commands.add_parser("verify", help="lint, check the structure, and simulate whole images"))
+    _add_synth(commands.add_parser("synth", help="resources of an FPGA, or area in a cell library, with Yosys"))
     return parser
 
 
@@ -68,6 +70,26 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
         "--work", type=Path, metavar="DIR", help="where builds, traces and logs go (default: DIR/verify)"
     )
     _add_common(parser, _verify)
+
+
+def _add_synth(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Synthesise the Verilog with Yosys, and count what it takes, module by module. Names without a driver are "
+        "errors, and so are multipliers."
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder written by `dtss-rtl generate`")
+    parser.add_argument(
+        "--target", choices=("7series", "ecp5", "liberty"), help="default: liberty with --liberty, else 7series"
+    )
+    parser.add_argument("--part", metavar="PART", help="compare with it, such as xc7k325t (default) or lfe5u-85f")
+    parser.add_argument("--liberty", type=Path, metavar="FILE", help="cells to map to (.lib, .lib.gz)")
+    parser.add_argument("--module", metavar="NAME", help="only this module, as it is in the design")
+    parser.add_argument("--place", action="store_true", help="ecp5: also place and route, for the clock it reaches")
+    parser.add_argument(
+        "--timeout", type=positive, default=3600, metavar="SECONDS", help="of each step (default: %(default)s)"
+    )
+    parser.add_argument("--work", type=Path, metavar="DIR", help="where Yosys works (default: DIR/verify/synth)")
+    _add_common(parser, _synth)
 
 
 def _add_common(parser: argparse.ArgumentParser, run: object) -> None:
@@ -133,6 +155,36 @@ def _job(options: argparse.Namespace) -> Job:
         counts_of=counts_of_dtss_sim,
         wave=None if options.wave is None else options.wave.resolve(),
     )
+
+
+def _synth(options: argparse.Namespace) -> int:
+    from dtss.rtl.parts import UsageError
+    from dtss.rtl.synthesis import job_of_folder, synthesise
+    from dtss.rtl.synthesis_report import print_synthesis, synthesis_object
+
+    target: Target = options.target or ("liberty" if options.liberty else "7series")
+    if (target == "liberty") != (options.liberty is not None):
+        raise UsageError("--liberty", f"and --target {target} do not go together", "give --target liberty and a file")
+    if options.place and target != "ecp5":
+        raise UsageError("--place", f"and --target {target} do not go together", "give --target ecp5")
+    job = job_of_folder(
+        options.folder.resolve(),
+        target,
+        work=options.work and options.work.resolve(),
+        part=options.part,
+        module=options.module,
+        liberty=options.liberty and options.liberty.resolve(),
+        place=options.place,
+        timeout_seconds=options.timeout,
+    )
+    synthesis = synthesise(job, _ignore if options.quiet else _say)
+    if options.json:
+        _print_json(synthesis_object(synthesis))
+    elif not options.quiet:
+        print_synthesis(synthesis)
+    for finding in synthesis.findings:
+        print(f"dtss-rtl: {finding}", file=sys.stderr)
+    return EXIT_OK if synthesis.passed else EXIT_CHECK_FAILED
 
 
 def _print_json(result: object) -> None:
