@@ -38,9 +38,9 @@ Target = Literal["7series", "ecp5", "liberty"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 DEFAULT_TIMEOUT_SECONDS = 3600
 
-# Dissolved into the modules that hold them, where that saves logic: a weight's choice of bank and its AND gate become one
-# LUT. Adders keep their borders: across them Yosys would trade carry chains for LUTs, more of them and slower. So does the
-# rest, and with it its row in the report.
+# Dissolved into the modules that hold them, where that saves logic: a weight's choice of bank and its AND gate become
+# one LUT. Adders keep their borders: across them Yosys would trade carry chains for LUTs, more of them and slower. So
+# does the rest, and with it its row in the report.
 DISSOLVED = (
     "ac_column", "weight_cell",
     "event_counter", "one_hot_select", "population_count", "shift_add_product",
@@ -127,7 +127,8 @@ def synthesise(job: Job, say: Callable[[str], None]) -> Synthesis:
     _run_yosys(job, yosys, "elaborate", [*elaborate, "write_rtlil elaborated.il", "write_json elaborated.json"])
     top = _asked_module(job, read_netlist(job.work / "elaborated.json"))
     say(f"mapping {job.module or job.top}: minutes")
-    _run_yosys(job, yosys, "map", ["read_rtlil elaborated.il", *_mapping(job, top), "write_json netlist.json", *_flat(job)])
+    mapping = ["read_rtlil elaborated.il", *_mapping(job, top), "write_json netlist.json", *_flat(job)]
+    _run_yosys(job, yosys, "map", mapping)
     netlist = read_netlist(job.work / "netlist.json")
     frequency = None
     if placer is not None:
@@ -274,8 +275,8 @@ def _first_error(said: str) -> str:
 def _place(job: Job, placer: Sequence[str]) -> float:
     """Fmax of the module alone, without pins, as nextpnr estimates it after routing."""
     assert job.part is not None
-    options = [job.part.option, "--json", "mapped.json", "--out-of-context", "--report", "report.json", "--seed", "1"]
-    said = _run(job, [*placer, *options, "--timing-allow-fail", "--quiet"], "place")
+    options = [job.part.option, "--package", "CABGA381", "--out-of-context", "--timing-allow-fail", "--seed", "1"]
+    said = _run(job, [*placer, *options, "--json", "mapped.json", "--report", "report.json", "--quiet"], "place")
     if said is not None:
         raise CheckFailedError("nextpnr-ecp5", _first_error(said), f"see {job.work / 'place.out'}")
     clocks = msgspec.json.decode((job.work / "report.json").read_bytes())["fmax"]
