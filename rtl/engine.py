@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from dtss.compiler.schedule.buffers import capacity_rows
@@ -22,8 +24,7 @@ from dtss.compiler.schedule.format import (
 from dtss.compiler.schedule.geometry import geometry
 from dtss.compiler.schedule.numerics import FixedLeak
 
-SHIFT_BITS = 6
-PLANE_BITS = 5
+SHIFT_BITS = 6  # at most
 COUNTER_BITS = 48
 COUNTERS = (*COUNTS, "stall_cycles")  # numbered as in performance_counters.v
 NEURON_PARAMETERS = ("bias", "threshold", "reset_to", "initial")  # of a channel, lowest bits first
@@ -65,8 +66,8 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     membrane_rows: int
     program_rows: int
     node_bits: int
-    shift_bits: int = SHIFT_BITS
-    plane_bits: int = PLANE_BITS
+    shift_bits: int
+    plane_bits: int
     counter_bits: int = COUNTER_BITS
 
     @property
@@ -366,11 +367,20 @@ def engine_for(schedule: Schedule, program_rows: int) -> Engine:
         membrane_rows=max(1, capacity_rows(schedule, "membrane")),
         program_rows=program_rows,
         node_bits=bits_to_count(len(schedule.nodes) + 1),
+        shift_bits=max(1, max(_shifts(schedule)).bit_length()),
+        plane_bits=max(2, max(node.value.planes for node in schedule.nodes if not node.value.is_current).bit_length()),
     )
 
 
 def _turns(node: AnyNode) -> bool:
     return isinstance(node, AttentionProduct) and node.stage == "key_value"
+
+
+def _shifts(schedule: Schedule) -> Iterator[int]:
+    """What the walk shifts by: barrel shifters are a third of its logic, so they go no further than they must."""
+    yield from (node.current_shift for node in schedule.products)
+    leaks = (node.leak for node in schedule.nodes if isinstance(node, Lif | Integrator))
+    yield from (leak.fraction_bits if isinstance(leak, FixedLeak) else leak.shift for leak in leaks)
 
 
 def _multiplier_bits(neuron: Lif | Integrator) -> int:

@@ -38,10 +38,11 @@ Target = Literal["7series", "ecp5", "liberty"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 DEFAULT_TIMEOUT_SECONDS = 3600
 
-# Dissolved into the modules that hold them, where that saves logic: the array by a sixth, since the adders of a column
-# then make one tree. The rest keeps its border, and with it its row in the report.
+# Dissolved into the modules that hold them, where that saves logic: a weight's choice of bank and its AND gate become
+# one LUT. Adders keep their borders: across them Yosys would trade carry chains for LUTs, more of them and slower. So
+# does the rest, and with it its row in the report.
 DISSOLVED = (
-    "ac_column", "weight_cell", "adder_tree",
+    "ac_column", "weight_cell",
     "event_counter", "one_hot_select", "population_count", "shift_add_product",
 )  # fmt: skip
 RESULTS = ("elaborated.il", "elaborated.json", "netlist.json", "mapped.json", "report.json")
@@ -126,7 +127,8 @@ def synthesise(job: Job, say: Callable[[str], None]) -> Synthesis:
     _run_yosys(job, yosys, "elaborate", [*elaborate, "write_rtlil elaborated.il", "write_json elaborated.json"])
     top = _asked_module(job, read_netlist(job.work / "elaborated.json"))
     say(f"mapping {job.module or job.top}: minutes")
-    _run_yosys(job, yosys, "map", ["read_rtlil elaborated.il", *_mapping(job, top), "write_json netlist.json"])
+    mapping = ["read_rtlil elaborated.il", *_mapping(job, top), "write_json netlist.json", *_flat(job)]
+    _run_yosys(job, yosys, "map", mapping)
     netlist = read_netlist(job.work / "netlist.json")
     frequency = None
     if placer is not None:
@@ -215,8 +217,7 @@ def _mapping(job: Job, top: str) -> list[str]:
         case "7series":
             return [f"hierarchy -top {top}", *keep, f"synth_xilinx -family xc7 -top {top} -flatten -noiopad -noclkbuf"]
         case "ecp5":
-            flat = [] if job.place else keep
-            return [f"hierarchy -top {top}", *flat, f"synth_ecp5 -top {top} -json mapped.json"]
+            return [f"hierarchy -top {top}", *keep, f"synth_ecp5 -top {top}"]
         case "liberty":
             return [
                 f"hierarchy -top {top}",
@@ -227,6 +228,13 @@ def _mapping(job: Job, top: str) -> list[str]:
                 "abc -liberty cells.lib",
                 "opt_clean -purge",
             ]
+
+
+def _flat(job: Job) -> list[str]:
+    """nextpnr takes one module without borders."""
+    if not job.place:
+        return []
+    return ["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean -purge", "write_json mapped.json"]
 
 
 def _run_yosys(job: Job, yosys: Sequence[str], stage: str, commands: Sequence[str]) -> None:
@@ -267,8 +275,8 @@ def _first_error(said: str) -> str:
 def _place(job: Job, placer: Sequence[str]) -> float:
     """Fmax of the module alone, without pins, as nextpnr estimates it after routing."""
     assert job.part is not None
-    options = [job.part.option, "--json", "mapped.json", "--out-of-context", "--report", "report.json", "--seed", "1"]
-    said = _run(job, [*placer, *options, "--timing-allow-fail", "--quiet"], "place")
+    options = [job.part.option, "--package", "CABGA381", "--out-of-context", "--timing-allow-fail", "--seed", "1"]
+    said = _run(job, [*placer, *options, "--json", "mapped.json", "--report", "report.json", "--quiet"], "place")
     if said is not None:
         raise CheckFailedError("nextpnr-ecp5", _first_error(said), f"see {job.work / 'place.out'}")
     clocks = msgspec.json.decode((job.work / "report.json").read_bytes())["fmax"]

@@ -202,7 +202,7 @@ class TestWithYosys:
         assert main(["synth", str(tmp_path / "rtl"), "--json"]) == 0
         report = json.loads(capsys.readouterr().out)
         totals = report["modules"][0]["resources"]
-        assert "dsp" not in totals and totals["lut"] < 28_000 and totals["ff"] < 15_000
+        assert "dsp" not in totals and totals["lut"] < 23_000 and totals["ff"] < 15_000
         assert totals["ramb36"] + totals["ramb18"] / 2 < 145
         large = [use for use in report["modules"] if use["path"].endswith(("spike_memory", "weight_memory"))]
         assert len(large) == 2 and all(use["resources"].keys() & {"ramb18", "ramb36"} for use in large)

@@ -194,8 +194,8 @@ module dtss_accelerator_top #(
         .MEMBRANE_ROWS(1365),
         .PROGRAM_ROWS(28),
         .NODE_BITS(5),
-        .SHIFT_BITS(6),
-        .PLANE_BITS(5),
+        .SHIFT_BITS(4),
+        .PLANE_BITS(4),
         .COUNTER_BITS(48),
         .PROGRAM_FILE(PROGRAM_FILE)
     ) machine (
