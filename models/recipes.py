@@ -177,21 +177,5 @@ RECIPES: Mapping[str, Recipe] = {
     # One block: the network that others have put on an FPGA by hand.
     "spikformer-1-384": SPIKFORMER_4_384,
     # DTSS paper, IV-A: rate 0.001, batch 168, 300 epochs. The rest as above.
-    "spikformer-8-512": Recipe(
-        data_set="imagenet",
-        epochs=300,
-        seed=0,
-        learning_rate=1e-3,
-        score_rate_share=1.0,
-        batch_size=168,
-        warmup_share=0.05,
-        weight_decay=0.06,
-        label_smoothing=0.1,
-        temporal_loss="mean",
-        mask_weight=1e-6,
-        mask_groups=("qkv", "mlp"),
-        mask_warmup_share=0.0,
-        mask_freeze_share=0.05,
-        threads=4,
-    ),
+    "spikformer-8-512": dataclasses.replace(SPIKFORMER_4_384, data_set="imagenet", learning_rate=1e-3, batch_size=168),
 }
