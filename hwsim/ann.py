@@ -34,7 +34,7 @@ from dtss.compiler.schedule.buffers import (
 )
 from dtss.compiler.schedule.cycles import Counts, elementwise_counts, no_counts
 from dtss.compiler.schedule.dram import DramCounts, DramRules
-from dtss.compiler.schedule.events import ELEMENTWISE_CONTROL_CYCLES
+from dtss.compiler.schedule.events import ELEMENTWISE_CONTROL_CYCLES, last_result_cycles
 from dtss.compiler.schedule.format import (
     Add,
     AnyNode,
@@ -59,7 +59,6 @@ from dtss.hwsim.technology import Technology, require_ann_entries
 ONE_STEP = Steps(active=(0,), why=("",))
 ONE_WORD = Value(0, 1)  # one plane: a word of values counts as one word
 ADDITIONS_OF_AN_ACTIVATION = 2
-LAST_RESULT_CYCLES = 2  # of the elementwise unit, as in `elementwise_events`: a word's one plane, and one
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,7 +231,7 @@ def _activation_counts(ann: Schedule, node: Lif) -> Counts:
     counts = no_counts(1)
     if not isinstance(ann.node(node.inputs[0]), Product):
         words = np.array([node.positions * -(-node.channels // ann.hardware.array.rows)])
-        busy, control = words + LAST_RESULT_CYCLES, np.array([ELEMENTWISE_CONTROL_CYCLES])
+        busy, control = words + last_result_cycles(1), np.array([ELEMENTWISE_CONTROL_CYCLES])
         counts |= {"cycles": busy + control, "elementwise_cycles": busy, "control_cycles": control}
         counts |= {"spike_word_reads": words, "spike_word_writes": words}
     return Counts(**counts)

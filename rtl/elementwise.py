@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from dtss.rtl.memory_image import Bits, pack_fields
+from dtss.compiler.schedule.events import last_result_cycles, output_cycles, window_taps
+from dtss.rtl.memory_image import Bits, Fields, pack_fields
 
 ELEMENTWISE_UNIT = "elementwise_unit"
 
-RESULT_LATENCY = 2  # cycles from an output's last tap to the write of its first plane
-
 Size = tuple[int, int]  # height, width
+JUMPS = ("row_jumps", "slice_jumps", "column_jumps", "line_jumps")
 
 
 class ElementwiseParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +41,6 @@ class ElementwiseParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     @property
     def configuration_widths(self) -> dict[str, int]:
         """Fields of elementwise_fields.v, in the order of its concatenation."""
-        jumps = ("row_jumps", "slice_jumps", "column_jumps", "line_jumps")
         sizes = (
             *("kernel_height", "kernel_width", "stride", "padding", "input_height", "input_width"),
             *("output_height", "output_width", "slices"),
@@ -56,7 +55,7 @@ class ElementwiseParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_un
             "available_steps": self.inputs * self.time_steps,
             "planes": self.inputs * self.plane_bits,
             "step_bases": self.inputs * self.time_steps * self.address_bits,
-            **dict.fromkeys(jumps, self.inputs * self.address_bits),
+            **dict.fromkeys(JUMPS, self.inputs * self.address_bits),
             **dict.fromkeys(sizes, self.size_bits),
         }
 
@@ -110,21 +109,18 @@ class ElementwiseOperation:
 
 def operation_cycles(operation: ElementwiseOperation) -> int:
     """Busy cycles of a run, from the first tap to the last write."""
-    taps = math.prod(operation.kernel)
-    tap_cycles = (taps * operation.available_planes(step) for step in operation.active_steps)
-    return elementwise_cycles(operation.outputs, tap_cycles, operation.result.planes)
-
-
-def elementwise_cycles(outputs: int, tap_cycles: Iterable[int], planes_out: int) -> int:
-    """The cycle rule. outputs: of a step; tap_cycles: of an output, for each active step."""
-    walk = sum(outputs * max(cycles, planes_out) for cycles in tap_cycles)
-    return walk + RESULT_LATENCY + planes_out - 1
+    taps, planes_out = math.prod(operation.kernel), operation.result.planes
+    walk = sum(output_cycles(taps * operation.available_planes(step), planes_out) for step in operation.active_steps)
+    return operation.outputs * walk + last_result_cycles(planes_out)
 
 
 def operation_reads(operation: ElementwiseOperation) -> int:
     """Rows read in a run: a tap outside the input reads nothing."""
     planes = sum(operation.available_planes(step) for step in operation.active_steps)
-    return taps_inside(operation) * operation.slices * planes
+    taps = window_taps(
+        operation.output_size, operation.input_size, operation.kernel, operation.stride, operation.padding
+    )
+    return taps * operation.slices * planes
 
 
 def operation_writes(operation: ElementwiseOperation) -> int:
@@ -132,31 +128,33 @@ def operation_writes(operation: ElementwiseOperation) -> int:
     return operation.outputs * operation.result.planes * len(operation.active_steps)
 
 
-def taps_inside(operation: ElementwiseOperation) -> int:
-    """Window elements inside the input, summed over all windows."""
-    inside = 1
-    for outputs, size, kernel in zip(operation.output_size, operation.input_size, operation.kernel, strict=True):
-        starts = np.arange(outputs) * operation.stride - operation.padding
-        inside *= int((np.minimum(starts + kernel, size) - np.maximum(starts, 0)).sum())
-    return inside
-
-
 def elementwise_configuration(parameters: ElementwiseParameters, operation: ElementwiseOperation) -> Bits:
     """The configuration row, see elementwise_fields.v; the caller has seen to it that every field fits."""
+    fields = elementwise_fields(operation, parameters.inputs, parameters.time_steps)
+    values = {name: np.array([value], np.int64) for name, value in fields.items()}
+    row: Bits = pack_fields(parameters.configuration_widths, values)[0]
+    return row
+
+
+def elementwise_fields(operation: ElementwiseOperation, inputs: int, time_steps: int) -> Fields:
+    """The values of `configuration_widths` for a unit of so many inputs and steps."""
     result, slices = operation.result, operation.slices
     unused = StoredValue(0, {})
-    inputs = (*operation.inputs, *[unused] * (parameters.inputs - len(operation.inputs)))
-    steps = range(parameters.time_steps)
-    fields: dict[str, int | list[int]] = {
+    values = (*operation.inputs, *[unused] * (inputs - len(operation.inputs)))
+    jumps = [_jumps(operation, value) for value in values]
+    return {
         "maximum": operation.maximum,
         "currents": operation.currents,
         "active_steps": _vector(result.bases),
         "planes_out": result.planes,
-        "result_bases": [result.bases.get(step, 0) for step in steps],
+        "result_bases": [result.bases.get(step, 0) for step in range(time_steps)],
         "result_jump": result.planes * slices - slices + 1,
-        "available_steps": [_vector(value.bases) for value in inputs],
-        "planes": [value.planes for value in inputs],
-        "step_bases": [value.bases.get(step, 0) - _rows_before(operation, value) for value in inputs for step in steps],
+        "available_steps": [_vector(value.bases) for value in values],
+        "planes": [value.planes for value in values],
+        "step_bases": [
+            value.bases.get(step, 0) - _rows_before(operation, value) for value in values for step in range(time_steps)
+        ],
+        **{name: [of_input[name] for of_input in jumps] for name in JUMPS},
         "kernel_height": operation.kernel[0],
         "kernel_width": operation.kernel[1],
         "stride": operation.stride,
@@ -167,11 +165,6 @@ def elementwise_configuration(parameters: ElementwiseParameters, operation: Elem
         "output_width": operation.output_size[1],
         "slices": slices,
     }
-    jumps = [_jumps(operation, value) for value in inputs]
-    fields |= {name: [of_input[name] for of_input in jumps] for name in jumps[0]}
-    values = {name: np.array([value], np.int64) for name, value in fields.items()}
-    row: Bits = pack_fields(parameters.configuration_widths, values)[0]
-    return row
 
 
 def _vector(steps: Iterable[int]) -> int:

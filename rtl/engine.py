@@ -23,6 +23,7 @@ from dtss.compiler.schedule.format import (
 )
 from dtss.compiler.schedule.geometry import geometry
 from dtss.compiler.schedule.numerics import FixedLeak
+from dtss.rtl.elementwise import ElementwiseParameters
 
 SHIFT_BITS = 6  # at most
 COUNTER_BITS = 48
@@ -245,26 +246,24 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         }
 
     @property
+    def elementwise(self) -> ElementwiseParameters:
+        """Those of its elementwise unit."""
+        return ElementwiseParameters(
+            rows=self.rows,
+            columns=self.columns,
+            value_bits=self.membrane_bits,
+            count_bits=self.lane_count_bits,
+            plane_bits=self.plane_bits,
+            time_steps=self.time_steps,
+            inputs=self.inputs,
+            size_bits=self.size_bits,
+            address_bits=self.address_bits,
+        )
+
+    @property
     def elementwise_widths(self) -> dict[str, int]:
         """Fields of elementwise_fields.v, in the order of its concatenation."""
-        address, inputs = self.address_bits, self.inputs
-        sizes = (
-            "kernel_height", "kernel_width", "stride", "padding", "input_height", "input_width", "output_height",
-            "output_width", "slices",
-        )  # fmt: skip
-        return {
-            "maximum": 1,
-            "currents": 1,
-            "active_steps": self.time_steps,
-            "planes_out": self.plane_bits,
-            "result_bases": self.time_steps * address,
-            "result_jump": address,
-            "available_steps": inputs * self.time_steps,
-            "planes": inputs * self.plane_bits,
-            "step_bases": inputs * self.time_steps * address,
-            **dict.fromkeys(("row_jumps", "slice_jumps", "column_jumps", "line_jumps"), inputs * address),
-            **dict.fromkeys(sizes, self.size_bits),
-        }
+        return self.elementwise.configuration_widths
 
     @property
     def payload_bits(self) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 Bits = NDArray[np.uint8]
+Fields = dict[str, int | Sequence[int]]  # of one row
 
 
 def bits_of(values: np.ndarray, width: int) -> Bits:

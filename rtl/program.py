@@ -6,12 +6,13 @@ for each weight block; an attention product, for each head, a row that fills the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dtss.compiler.schedule.buffers import is_walked, reads_parameters
+from dtss.compiler.schedule.events import result_planes, window_of
 from dtss.compiler.schedule.format import (
     Add,
     AnyNode,
@@ -31,14 +32,15 @@ from dtss.compiler.schedule.format import (
 from dtss.compiler.schedule.geometry import Geometry, geometry
 from dtss.compiler.schedule.interpret import Tensors
 from dtss.compiler.schedule.numerics import FixedLeak, Leak, ShiftLeak
+from dtss.rtl.elementwise import ElementwiseOperation, StoredValue, elementwise_fields
 from dtss.rtl.engine import Engine
-from dtss.rtl.memory_image import Bits, pack_fields
+from dtss.rtl.gathering import Gathering
+from dtss.rtl.memory_image import Bits, Fields, pack_fields
 from dtss.rtl.places import Places, step_vector
 
 RUN, FILL, ELEMENTWISE, END = range(4)
-WORDS, PIXELS, CURRENTS, TURNED = range(4)  # what a unit reads, see gather_fields.v
 
-Fields = dict[str, int | Sequence[int]]
+ElementwiseNode = Add | MaxPool | SumPool | TokenSum
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ def _row_bits(engine: Engine, row: ProgramRow) -> Bits:
 
 
 def _packed(widths: Mapping[str, int], values: Fields) -> Bits:
-    rows: Bits = pack_fields(widths, {name: np.array([values[name]], np.int64) for name in widths})
+    """A field that is not named is 0."""
+    assert values.keys() <= widths.keys(), values.keys() - widths.keys()
+    rows: Bits = pack_fields(widths, {name: np.array([values.get(name, 0)], np.int64) for name in widths})
     return np.concatenate(rows)
 
 
@@ -87,12 +91,13 @@ class Programmer:
     """Walks the nodes of one schedule."""
 
     def __init__(self, schedule: Schedule, tensors: Tensors) -> None:
-        self.schedule, self.tensors = schedule, tensors
+        self.schedule = schedule
         self.rows_of_array = schedule.hardware.array.rows
         self.columns = schedule.hardware.array.columns
         self.group = schedule.hardware.array.skip_group
         self.load_rows = min(schedule.hardware.array.weight_rows_per_cycle, self.rows_of_array)
         self.places = Places(schedule)
+        self.gathering = Gathering(schedule, tensors, self.places)
         self.transfers = 0
 
     def rows(self) -> Iterator[ProgramRow]:
@@ -138,199 +143,16 @@ class Programmer:
                 self._next_transfer()
             for group in range(cut.groups):
                 if isinstance(node, AttentionProduct) and cut.slot_steps:
-                    fill = (("stationary", self._fill(node, cut, group)),)
+                    fill = (("stationary", self.gathering.fill(node, cut, group)),)
                     yield self._row(FILL, index, block, group, fill)
                 yield self._row(RUN, index, block, group, self._run(node, cut, block, group))
 
     def _run(self, node: Product, cut: Geometry, block: int, group: int) -> tuple[tuple[str, Fields], ...]:
         return (
-            ("gather", self._no_gather() if block and cut.keeps_words else self._gather(node, cut, group)),
+            ("gather", {} if block and cut.keeps_words else self.gathering.gather(node, cut, group)),
             ("sequence", self._sequence(node, cut, block, group)),
             ("layer", self._layer(node, cut)),
         )
-
-    def _gather(self, node: Product, cut: Geometry, group: int) -> Fields:
-        if not cut.slot_steps:
-            return self._no_gather()
-        fields = {
-            **self._no_gather(),
-            "outer": cut.time_order == "outer",
-            "together": cut.together,
-            "slot_steps": step_vector(cut.slot_steps),
-            "stored_steps": step_vector(self.schedule.node(node.inputs[0]).steps.available),
-            "strips": cut.strips,
-            "positions_full": cut.positions_per_strip,
-            "positions_last": int(cut.strip_positions[-1]),
-            "chunks": cut.chunks,
-            "tiles": len(cut.rows),
-            "planes": cut.planes,
-            "lanes_full": cut.rows[0],
-            "lanes_last": cut.rows[-1],
-            "chunk_words": cut.chunk_words(self.group),
-            "chunk_groups": cut.chunk_words(self.group) // self.group,
-        }
-        return fields | self._streamed(node, cut, group)
-
-    def _no_gather(self) -> Fields:
-        steps = self.schedule.time_steps
-        names = (
-            "mode", "outer", "together", "slot_steps", "stored_steps", "strips", "positions_full", "positions_last",
-            "chunks", "tiles", "slices", "pieces", "offsets", "planes", "lanes_full", "lanes_last", "piece_lanes",
-            "first_lane", "strip_lanes", "bounded", "output_width", "input_width", "input_height", "stride",
-            "padding", "kernel_width", "first_address", "position_step", "row_step", "slice_step", "offset_step",
-            "offset_row_step", "plane_step", "chunk_words", "chunk_groups", "pad_row",
-        )  # fmt: skip
-        return {**dict.fromkeys(names, 0), "step_bases": [0] * steps}
-
-    def _streamed(self, node: Product, cut: Geometry, group: int) -> Fields:
-        """Where the words come from: the part of `gather_fields` that depends on the kind of product."""
-        source = self.schedule.node(node.inputs[0])
-        slices = -(-source.channels // self.rows_of_array)
-        unit = source.value.planes * slices  # words of a position
-        words: Fields = {
-            "mode": WORDS,
-            "slices": len(cut.rows),
-            "pieces": 1,
-            "offsets": 1,
-            "kernel_width": 1,
-            "output_width": cut.positions,
-            "stride": 1,
-            "position_step": unit,
-            "slice_step": 1,
-            "plane_step": slices,
-            "step_bases": self.places.step_bases(source, "spike"),
-        }
-        match node:
-            case Convolution():
-                return words | self._convolved(node, source, unit, slices)
-            case Linear() if isinstance(source, Image):
-                return words | {
-                    "mode": PIXELS,
-                    "position_step": 1,
-                    "step_bases": self.places.step_bases(source, "image"),
-                }
-            case Linear():
-                return words
-            case AttentionProduct(stage="score_value"):
-                return words | self._score_rows(source, cut, group)
-            case AttentionProduct():
-                return words | self._head(node, source, cut, group)
-
-    def _head(self, node: AttentionProduct, source: AnyNode, cut: Geometry, group: int) -> Fields:
-        """One head's channels of Q, or of K, turned."""
-        channel = group * (source.channels // node.heads)
-        fields: Fields = {
-            "first_lane": channel % self.rows_of_array,
-            "first_address": channel // self.rows_of_array,
-        }
-        if node.stage != "key_value":
-            return fields
-        unit = source.value.planes * -(-source.channels // self.rows_of_array)
-        return fields | {
-            "mode": TURNED,
-            "strip_lanes": int(cut.strip_positions[0]),
-            "slice_step": self.rows_of_array * unit,
-        }
-
-    def _convolved(self, node: Convolution, source: AnyNode, unit: int, slices: int) -> Fields:
-        assert node.tiling is not None
-        height, width, channels = source.shape
-        several = node.tiling.offsets_per_word > 1
-        from_image = isinstance(source, Image)
-        fields: Fields = {}
-        if from_image:
-            unit, slices = 1, 1
-            fields = {
-                "mode": PIXELS,
-                "step_bases": self.places.step_bases(source, "image"),
-                "pad_row": self._pad_row(node, source),
-            }
-        last = 0 if several else slices - 1  # from the first slice to the last
-        return fields | {
-            "slices": 1 if several else slices,
-            "pieces": node.tiling.offsets_per_word,
-            "offsets": node.kernel[0] * node.kernel[1],
-            "piece_lanes": channels if several else 0,
-            "bounded": 1,
-            "output_width": node.shape[1],
-            "input_width": width,
-            "input_height": height,
-            "stride": node.stride,
-            "padding": node.padding,
-            "kernel_width": node.kernel[1],
-            "first_address": -node.padding * (width + 1) * unit,
-            "position_step": node.stride * unit,
-            "row_step": (width - node.shape[1] + 1) * node.stride * unit,
-            "offset_step": unit - last,
-            "offset_row_step": (width - node.kernel[1] + 1) * unit - last,
-        }
-
-    def _pad_row(self, node: Convolution, image: AnyNode) -> int:
-        if node.pad_value is None:
-            return 0
-        planes = image.value.planes
-        return sum(
-            int(value) << (channel * planes) for channel, value in enumerate(self.tensors[node.pad_value].ravel())
-        )
-
-    def _score_rows(self, source: AnyNode, cut: Geometry, group: int) -> Fields:
-        """Rows of counts, COLUMNS of a token's scores side by side."""
-        rows = -(-source.channels // self.columns)
-        pieces = self.rows_of_array // self.columns
-        fields: Fields = {
-            "mode": CURRENTS,
-            "first_address": group * cut.positions * rows,
-            "position_step": rows,
-            "step_bases": self.places.step_bases(source, "current"),
-        }
-        if pieces == 1:
-            return fields
-        return fields | {
-            "slices": 1, "pieces": pieces, "offsets": rows, "kernel_width": rows, "offset_step": 1,
-            "piece_lanes": self.columns,
-        }  # fmt: skip
-
-    def _fill(self, node: AttentionProduct, cut: Geometry, group: int) -> Fields:
-        source = self.schedule.node(node.inputs[1])
-        slices = -(-source.channels // self.rows_of_array)
-        unit = source.value.planes * slices
-        fields: Fields = {
-            "mode": WORDS,
-            "outer": cut.time_order == "outer",
-            "slot_steps": step_vector(cut.slot_steps),
-            "stored_steps": step_vector(source.steps.available),
-            "output_tiles": len(cut.columns),
-            "columns_last": cut.columns[-1],
-            "tiles": len(cut.rows),
-            "rows_full": cut.rows[0],
-            "rows_last": cut.rows[-1],
-            "planes": source.value.planes,
-            "row_step": unit,
-            "tile_step": 0,
-            "tile_lanes": self.columns,
-            "slice_step": 0,
-            "plane_step": slices,
-        }
-        if node.stage == "query_key_value":
-            tiles = -(-source.channels // self.columns)
-            return fields | {
-                "mode": CURRENTS,
-                "first_lane": 0,
-                "first_address": group * sum(cut.rows) * tiles,
-                "row_step": tiles,
-                "tile_step": 1,
-                "tile_lanes": 0,
-                "step_bases": self.places.step_bases(source, "current"),
-            }
-        channel = group * (source.channels // node.heads)
-        fields |= {
-            "first_lane": channel % self.rows_of_array,
-            "first_address": channel // self.rows_of_array,
-            "step_bases": self.places.step_bases(source, "spike"),
-        }
-        if node.stage == "query_key":
-            fields |= {"mode": TURNED, "tile_step": self.columns * unit, "tile_lanes": 0, "slice_step": 1}
-        return fields
 
     def _sequence(self, node: Product, cut: Geometry, block: int, group: int) -> Fields:
         first_tile = block * cut.output_tiles_per_block
@@ -342,7 +164,6 @@ class Programmer:
         parameter = self.places.first_row("parameter", node.name, block) + (group * len(cut.columns))
         parameter_rows = self.schedule.memory.parameter.capacity_rows
         return {
-            **self._no_source(),
             "outer": cut.time_order == "outer",
             "together": cut.together,
             "gathered": block > 0 and cut.keeps_words,
@@ -366,10 +187,6 @@ class Programmer:
             "membrane_tile_step": cut.positions,
             **self._results(node, cut, first_tile, group),
         }
-
-    def _no_source(self) -> Fields:
-        names = ("source_steps", "source_base", "source_position_step", "source_strip_step")
-        return {**dict.fromkeys(names, 0), "source_step_bases": [0] * self.schedule.time_steps}
 
     def _results(self, node: Product, cut: Geometry, first_tile: int, group: int) -> Fields:
         """Where the walk's spikes or currents go."""
@@ -489,77 +306,36 @@ class Programmer:
             "lane_planes": [0] * self.group,
             "lane_slots": [0] * self.group,
         }
-        return ("gather", self._no_gather()), ("sequence", sequence), ("layer", layer)
+        return ("gather", {}), ("sequence", sequence), ("layer", layer)
 
     # ---- elementwise work
 
-    def _elementwise(self, node: Add | MaxPool | SumPool | TokenSum) -> Fields:
-        sources = [self.schedule.node(name) for name in node.inputs]
+    def _elementwise(self, node: ElementwiseNode) -> Fields:
         inputs = max(1, *(len(other.inputs) for other in self.schedule.nodes if not isinstance(other, Product | Lif)))
+        return elementwise_fields(self._operation(node), inputs, self.schedule.time_steps)
+
+    def _operation(self, node: ElementwiseNode) -> ElementwiseOperation:
+        sources = [self.schedule.node(name) for name in node.inputs]
         currents = node.value.is_current
         memory: MemoryName = "current" if currents else "spike"
-        width = self.columns if currents else self.rows_of_array
-        slices = -(-node.channels // width)
-        height, input_width, _ = sources[0].shape
-        kernel, stride, padding = _window(node, sources[0])
-        fields: Fields = {
-            "maximum": isinstance(node, MaxPool),
-            "currents": currents,
-            "active_steps": step_vector(node.steps.active),
-            "planes_out": 1 if currents else node.value.planes,
-            "result_bases": self.places.step_bases(node, memory),
-            "result_jump": (1 if currents else node.value.planes) * slices - slices + 1,
-            "kernel_height": kernel[0],
-            "kernel_width": kernel[1],
-            "stride": stride,
-            "padding": padding,
-            "input_height": height,
-            "input_width": input_width,
-            "output_height": node.shape[0],
-            "output_width": node.shape[1],
-            "slices": slices,
-        }
-        per_input: dict[str, list[int]] = {
-            name: []
-            for name in (
-                "available_steps",
-                "planes",
-                "step_bases",
-                "row_jumps",
-                "slice_jumps",
-                "column_jumps",
-                "line_jumps",
-            )
-        }
-        for source in sources:
-            planes = 1 if currents else source.value.planes
-            unit = planes * slices
-            span = ((kernel[0] - 1) * input_width + kernel[1]) * unit - slices
-            available = [step for step in node.steps.active if step in source.steps.available]
-            bases = [base - padding * (input_width + 1) * unit for base in self.places.step_bases(source, memory)]
-            per_input["available_steps"].append(step_vector(available))
-            per_input["planes"].append(planes)
-            per_input["step_bases"] += bases
-            per_input["row_jumps"].append((input_width - kernel[1]) * unit + slices)
-            per_input["slice_jumps"].append(1 - span)
-            per_input["column_jumps"].append(stride * unit - slices + 1 - span)
-            per_input["line_jumps"].append((input_width - node.shape[1] + 1) * stride * unit - slices + 1 - span)
-        missing = inputs - len(sources)
-        for name, values in per_input.items():
-            each = self.schedule.time_steps if name == "step_bases" else 1
-            fields[name] = [*values, *[0] * (missing * each)]
-        return fields
+        kernel, stride, padding = window_of(node, sources[0])
 
+        def stored(value: AnyNode, steps: Iterable[int]) -> StoredValue:
+            bases = self.places.step_bases(value, memory)
+            return StoredValue(result_planes(value), {step: bases[step] for step in steps})
 
-def _window(node: Add | MaxPool | SumPool | TokenSum, source: AnyNode) -> tuple[tuple[int, int], int, int]:
-    """(kernel, stride, padding)."""
-    match node:
-        case Add():
-            return (1, 1), 1, 0
-        case TokenSum():
-            return (source.shape[0], source.shape[1]), 1, 0
-        case _:
-            return node.window, node.stride, node.padding
+        return ElementwiseOperation(
+            maximum=isinstance(node, MaxPool),
+            currents=currents,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
+            input_size=sources[0].shape[:2],
+            output_size=node.shape[:2],
+            slices=-(-node.channels // (self.columns if currents else self.rows_of_array)),
+            inputs=tuple(stored(value, set(node.steps.active) & set(value.steps.available)) for value in sources),
+            result=stored(node, node.steps.active),
+        )
 
 
 def _neuron_fields(neuron: Lif | None) -> Fields:

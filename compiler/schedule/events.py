@@ -39,6 +39,7 @@ FILL_CONTROL_CYCLES = 2  # the controller fetches a fill's row and begins it
 FILL_PIPELINE_CYCLES = 2  # from the last row that is read to its last write
 ELEMENTWISE_CONTROL_CYCLES = 2
 END_CYCLES = 2  # the controller fetches the program's last row and ends; the last node's
+RESULT_LATENCY = 2  # cycles from an elementwise output's last tap to the write of its first plane
 GATHER_LATENCY = 3  # cycles after a chunk's last row is read until its pass may stream
 
 Events = dict[str, int]
@@ -179,7 +180,8 @@ def elementwise_events(schedule: Schedule, node: ElementwiseNode) -> ConstantEve
         shared = {"walk_cycles": DRAIN * walks, "control_cycles": RUN_CYCLES}
         shared |= {"parameter_row_reads": walks} if isinstance(node, Lif) else {}
     else:
-        shared = {"elementwise_cycles": result_planes(node) + 1, "control_cycles": ELEMENTWISE_CONTROL_CYCLES}
+        last = last_result_cycles(result_planes(node))
+        shared = {"elementwise_cycles": last, "control_cycles": ELEMENTWISE_CONTROL_CYCLES}
     if not walked:
         return ConstantEvents(tuple({} for _ in steps), end)
     shared["control_cycles"] += end["control_cycles"]
@@ -227,8 +229,18 @@ def _integrator_at(schedule: Schedule, node: Integrator, step: int) -> Events:
     }
 
 
+def output_cycles(taps: int, planes_out: int) -> int:
+    """Of one elementwise output: a tap and plane each, and meanwhile the planes of the output before are written."""
+    return max(taps, planes_out)
+
+
+def last_result_cycles(planes_out: int) -> int:
+    """From the last tap of an elementwise operation to its last write."""
+    return RESULT_LATENCY + planes_out - 1
+
+
 def window_taps(
-    shape: tuple[int, int, int], source: tuple[int, int, int], kernel: tuple[int, int], stride: int, padding: int
+    shape: tuple[int, ...], source: tuple[int, ...], kernel: tuple[int, int], stride: int, padding: int
 ) -> int:
     """Window elements inside the value, summed over all windows."""
 
@@ -259,7 +271,7 @@ def result_planes(node: AnyNode) -> int:
 
 
 def _reads_at(schedule: Schedule, node: Add | MaxPool | SumPool | TokenSum, step: int) -> Events:
-    """A cycle for each tap and plane, inside or not; a result's planes are written beside the next one's taps."""
+    """Taps outside the value take their cycles too."""
     if step not in node.steps.active:
         return {}
     array, currents = schedule.hardware.array, node.value.is_current
@@ -273,7 +285,7 @@ def _reads_at(schedule: Schedule, node: Add | MaxPool | SumPool | TokenSum, step
     reads, writes = inside * slices * planes, outputs * result_planes(node)
     kind = "current_row" if currents else "spike_word"
     return {
-        "elementwise_cycles": outputs * max(kernel[0] * kernel[1] * planes, result_planes(node)),
+        "elementwise_cycles": outputs * output_cycles(kernel[0] * kernel[1] * planes, result_planes(node)),
         f"{kind}_reads": reads,
         f"{kind}_writes": writes,
     }

@@ -48,8 +48,8 @@ module result_writer #(
     reg                     finished_run;
 
     wire [ADDRESS_BITS-1:0] base;
-    step_select #(.TIME_STEPS(TIME_STEPS), .ADDRESS_BITS(ADDRESS_BITS)) base_of_step (
-        .step(next_step), .bases(result_bases), .base(base)
+    one_hot_select #(.CHOICES(TIME_STEPS), .WIDTH(ADDRESS_BITS)) base_of_step (
+        .choice(next_step), .values(result_bases), .value(base)
     );
 
     always @(posedge clock)

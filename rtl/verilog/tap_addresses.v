@@ -81,8 +81,8 @@ module tap_addresses #(
             wire [TIME_STEPS*ADDRESS_BITS-1:0] bases =
                 step_bases[place*TIME_STEPS*ADDRESS_BITS +: TIME_STEPS*ADDRESS_BITS];
             wire [ADDRESS_BITS-1:0] base;
-            step_select #(.TIME_STEPS(TIME_STEPS), .ADDRESS_BITS(ADDRESS_BITS)) base_of_step (
-                .step(next_step), .bases(bases), .base(base)
+            one_hot_select #(.CHOICES(TIME_STEPS), .WIDTH(ADDRESS_BITS)) base_of_step (
+                .choice(next_step), .values(bases), .value(base)
             );
 
             reg [ADDRESS_BITS-1:0] input_address;

@@ -17,11 +17,12 @@ from dtss.compiler.pipeline import PIPELINE, Compiled, compile_graph
 from dtss.compiler.schedule.cycles import CYCLE_KINDS, load_cycles, product_counts
 from dtss.compiler.schedule.events import DRAIN
 from dtss.compiler.schedule.format import AttentionProduct, Product, TimeOrder
-from dtss.compiler.schedule.geometry import Geometry, geometry, pass_table
+from dtss.compiler.schedule.geometry import Geometry, geometry
 from dtss.compiler.schedule.hardware import Hardware
 from dtss.compiler.schedule.interpret import Execution, inputs_at, interpret
 from dtss.compiler.schedule.skipper import run_cycles, stream_cycles
 from dtss.compiler.schedule.words import reduction_operand, stationary_operand, word_popcounts, words
+from tests.compiler.pass_table import pass_table
 from tests.compiler.random_graphs import graphs, hardware, random_pixels
 
 SCORES: tuple[Pass, ...] = tuple(step for step in PIPELINE if not isinstance(step, ReassociateAttention))

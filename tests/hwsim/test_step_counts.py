@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from dtss.compiler.schedule.buffers import is_walked
 from dtss.compiler.schedule.events import DRAIN
 from dtss.compiler.schedule.format import Integrator, Lif, Product
-from dtss.compiler.schedule.geometry import geometry, pass_table
+from dtss.compiler.schedule.geometry import geometry
 from dtss.compiler.schedule.interpret import interpret
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.images import Samples, load_samples
 from dtss.hwsim.simulate import NodeResult, Result, Simulator, simulate
 from dtss.hwsim.step_counts import STEP_COUNTS, SharedCycles, StepCounts
 from dtss.hwsim.technology import load_technology
+from tests.compiler.pass_table import pass_table
 from tests.hwsim.random_networks import Case, cases, many
 from tests.hwsim.slow_machine import SlowMachine
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dtss.compiler.schedule.events import window_taps
 from dtss.compiler.schedule.format import Add, MaxPool, Steps, SumPool, TokenSum, Value
 from dtss.compiler.schedule.interpret import _elementwise
 from dtss.rtl.benches.elementwise_cases import reduce_windows
@@ -15,7 +14,6 @@ from dtss.rtl.elementwise import (
     ElementwiseOperation,
     ElementwiseParameters,
     StoredValue,
-    elementwise_cycles,
     operation_cycles,
     operation_reads,
     operation_writes,
@@ -131,8 +129,9 @@ def test_the_model_of_the_bench_is_the_interpreters_for_pools(
     )  # fmt: skip
     value = np.random.default_rng(1).integers(-50, 50, (height, width, channels))
     assert np.array_equal(reduce_windows(operation, [value]), _elementwise(node, [value[None]])[0])
-    taps = window_taps(node.shape, value.shape, (kernel, kernel), stride, padding)
-    assert operation_reads(operation) == taps * operation.slices * stored.planes * 2
+    ones = np.pad(np.ones((height, width), int), padding)
+    windows = np.lib.stride_tricks.sliding_window_view(ones, (kernel, kernel))[::stride, ::stride]
+    assert operation_reads(operation) == windows.sum() * operation.slices * stored.planes * 2
 
 
 def test_the_model_of_the_bench_is_the_interpreters_for_sums() -> None:
@@ -153,8 +152,17 @@ def test_the_model_of_the_bench_is_the_interpreters_for_sums() -> None:
 
 
 def test_the_last_planes_have_no_taps_to_hide_behind() -> None:
-    assert elementwise_cycles(outputs=10, tap_cycles=[4], planes_out=1) == 40 + 2
-    assert elementwise_cycles(outputs=10, tap_cycles=[4, 2], planes_out=3) == 10 * (4 + 3) + 2 + 2
+    spikes = StoredValue(planes=1, bases={1: 0})
+    pool = ElementwiseOperation(
+        maximum=True, currents=False, kernel=(2, 2), stride=2, padding=0, input_size=(4, 10), output_size=(2, 5),
+        slices=1, inputs=(spikes,), result=spikes,
+    )  # fmt: skip
+    assert operation_cycles(pool) == 10 * 4 + 2
+    counts = replace(
+        pool, kernel=(1, 2), inputs=(spikes, StoredValue(1, {3: 0})), result=StoredValue(planes=3, bases={1: 0, 3: 0})
+    )
+    assert operation_cycles(replace(counts, inputs=(spikes, spikes))) == 10 * (4 + 3) + 2 + 2
+    assert operation_cycles(counts) == 10 * (3 + 3) + 2 + 2
 
 
 def test_fields_are_packed_in_the_order_of_the_verilog() -> None:
