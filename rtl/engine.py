@@ -309,7 +309,7 @@ def bits_to_count(count: int) -> int:
 def engine_for(schedule: Schedule, program_rows: int) -> Engine:
     """The machine that runs `schedule`."""
     array, widths = schedule.hardware.array, schedule.hardware.widths
-    load_rows = min(array.weight_rows_per_cycle, array.rows)  # a tile has no more
+    load_rows = array.weight_rows_per_cycle
     multiplier_bits = [_multiplier_bits(node) for node in schedule.nodes if isinstance(node, Lif | Integrator)]
     cuts = {node.name: geometry(schedule, node) for node in schedule.products}
     image = schedule.nodes[0]

@@ -73,14 +73,6 @@ def whole_columns(network: Network) -> Iterator[Limit]:
         yield "hardware: array", found, "give a number of rows that is a multiple of the columns"
 
 
-def loads_within_a_tile(network: Network) -> Iterator[Limit]:
-    """A load beat is at most a weight tile."""
-    rows = network.schedule.hardware.array.weight_rows_per_cycle
-    if rows > network.rows:
-        found = f"{rows} of {network.rows} rows"
-        yield "hardware: array.weight_rows_per_cycle", found, "load at most a whole tile in a cycle"
-
-
 def outside_interface(network: Network) -> Iterator[Limit]:
     """AXI data are bytes; narrower weights have a few widths."""
     bits = network.schedule.hardware.dram.bits_per_cycle
@@ -180,7 +172,6 @@ def turned_strips_lie_in_words(network: Network) -> Iterator[Limit]:
 
 RULES: tuple[Rule, ...] = (
     whole_columns,
-    loads_within_a_tile,
     outside_interface,
     pixels_of_one_word,
     something_to_compute,

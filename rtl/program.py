@@ -95,7 +95,7 @@ class Programmer:
         self.rows_of_array = schedule.hardware.array.rows
         self.columns = schedule.hardware.array.columns
         self.group = schedule.hardware.array.skip_group
-        self.load_rows = min(schedule.hardware.array.weight_rows_per_cycle, self.rows_of_array)
+        self.load_rows = schedule.hardware.array.weight_rows_per_cycle
         self.places = Places(schedule)
         self.gathering = Gathering(schedule, tensors, self.places)
         self.transfers = 0

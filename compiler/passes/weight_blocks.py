@@ -8,7 +8,14 @@ before the next, so that each weight crosses once.
 from __future__ import annotations
 
 from dtss.compiler.errors import CompileError
-from dtss.compiler.schedule.buffers import block_buffers, capacity_rows, output_tile_rows, weights_fit
+from dtss.compiler.schedule.buffers import (
+    block_buffers,
+    block_tiles,
+    capacity_rows,
+    output_tile_rows,
+    row_bits,
+    weights_fit,
+)
 from dtss.compiler.schedule.format import Convolution, Linear, Schedule
 
 BLOCKS_AT_ONCE = 2  # the one that runs and the one that is fetched
@@ -33,8 +40,25 @@ def weight_blocks(schedule: Schedule) -> dict[str, int]:
             f"{BLOCKS_AT_ONCE * size} hide the transfer from DRAM",
         )
     parameters = capacity_rows(schedule, "parameter")
+    _check_parameters(schedule, parameters)
     most = {name: max(1, min(capacity // rows[name], parameters) // BLOCKS_AT_ONCE) for name in rows}
     return {name: _balanced(tiles[name], most[name]) for name in rows}
+
+
+def _check_parameters(schedule: Schedule, capacity: int) -> None:
+    """A product can be cut into output tiles, a row of parameters each; what other nodes need lies there at once."""
+    for node in schedule.nodes:
+        tiles = sum(block_tiles(schedule, node))
+        needed = min(tiles, 1) if isinstance(node, Convolution | Linear) else tiles
+        if needed > capacity:
+            size = -(-needed * row_bits(schedule, "parameter") // 8)
+            raise CompileError(
+                node.name,
+                f"its biases, thresholds and resets take {size} bytes at once, and {schedule.hardware.name} has "
+                f"{schedule.hardware.memory.parameter_bytes}",
+                f"use a hardware file with memory.parameter_bytes = {size} or more; "
+                f"{BLOCKS_AT_ONCE * size} hide the transfer from DRAM",
+            )
 
 
 def _balanced(tiles: int, most: int) -> int:

@@ -99,6 +99,10 @@ def check_hardware(hardware: Hardware, where: str) -> Hardware:
             raise BadInputError(
                 f"{where}: {entry}", f"found {value}", f"give a whole number from {lowest} to {highest}"
             )
+    together, rows = hardware.array.weight_rows_per_cycle, hardware.array.rows
+    if together > rows:
+        found = f"found {together}, and a weight tile has {rows} rows"
+        raise BadInputError(f"{where}: array.weight_rows_per_cycle", found, "load at most one in a cycle")
     if not 0 < hardware.frequency_mhz < 1e5:
         raise BadInputError(f"{where}: frequency_mhz", f"found {hardware.frequency_mhz}", "give a clock in MHz")
     return hardware

@@ -27,12 +27,13 @@ neurons = st.builds(
 @st.composite
 def hardware(draw: st.DrawFn) -> Hardware:
     """Small arrays of odd shapes."""
+    rows = draw(st.integers(2, 20))
     array = Array(
-        rows=draw(st.integers(2, 20)),
+        rows=rows,
         columns=draw(st.integers(1, 9)),
         strip_slots=draw(st.integers(1, 12)),
         skip_group=draw(st.integers(1, 5)),
-        weight_rows_per_cycle=draw(st.integers(1, 3)),
+        weight_rows_per_cycle=draw(st.integers(1, min(3, rows))),
     )
     dram = Dram(
         bits_per_cycle=draw(st.integers(1, 64)),

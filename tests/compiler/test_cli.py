@@ -360,6 +360,7 @@ def test_checkpoint_of_another_format(work: Path, capsys: Capture) -> None:
     )
 
 
+ROWS = "bad.toml: array.weight_rows_per_cycle"
 BAD = "bad.toml: not a valid hardware file: "
 COMPARE = "compare it with a shipped target"
 
@@ -390,6 +391,10 @@ COMPARE = "compare it with a shipped target"
         (
             "rows: 16\n",
             f"{BAD}Expected '=' after a key in a key/value pair (at line 1, column 5); {COMPARE}",
+        ),
+        (
+            EDGE.replace("weight_rows_per_cycle = 1", "weight_rows_per_cycle = 17"),
+            f"{ROWS}: found 17, and a weight tile has 16 rows; load at most one in a cycle",
         ),
         (EDGE.replace("200.0", "nan"), "bad.toml: frequency_mhz: found nan; give a clock in MHz"),
     ],

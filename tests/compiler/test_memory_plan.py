@@ -94,9 +94,10 @@ def _with_blocks(node: AnyNode, blocks: dict[str, int]) -> AnyNode:
     return msgspec.structs.replace(node, tiling=tiling)
 
 
-def cut_for(compiled: Compiled, weight_bytes: int) -> Schedule:
+def cut_for(compiled: Compiled, weight_bytes: int, parameter_bytes: int = 1 << 15) -> Schedule:
     """The same network where the weight memory is `weight_bytes`."""
-    memory = msgspec.structs.replace(compiled.schedule.hardware.memory, weight_bytes=weight_bytes)
+    memory = compiled.schedule.hardware.memory
+    memory = msgspec.structs.replace(memory, weight_bytes=weight_bytes, parameter_bytes=parameter_bytes)
     schedule = with_memory(compiled.schedule, memory)
     blocks = weight_blocks(schedule)
     nodes = tuple(_with_blocks(node, blocks) for node in schedule.nodes)
@@ -138,6 +139,20 @@ def test_an_output_tile_that_does_not_fit_is_refused(compiled: Compiled) -> None
     assert str(caught.value) == (
         "rpe.conv: the weights of 16 of its outputs take 9216 bytes, and edge-16x16 has 4096; use a hardware file with "
         "memory.weight_bytes = 9216 or more; 18432 hide the transfer from DRAM"
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameter_bytes", "node", "needed"), [(100, "stem.0.conv", 192), (500, "blocks.0.attn.product", 768)]
+)
+def test_parameters_that_are_needed_at_once_and_do_not_fit_are_refused(
+    compiled: Compiled, parameter_bytes: int, node: str, needed: int
+) -> None:
+    with pytest.raises(CompileError) as caught:
+        cut_for(compiled, 32 << 10, parameter_bytes)
+    assert str(caught.value) == (
+        f"{node}: its biases, thresholds and resets take {needed} bytes at once, and edge-16x16 has {parameter_bytes}; "
+        f"use a hardware file with memory.parameter_bytes = {needed} or more; {2 * needed} hide the transfer from DRAM"
     )
 
 

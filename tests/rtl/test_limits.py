@@ -56,10 +56,6 @@ CASES: dict[str, tuple[Callable[[LoadedSchedule], LoadedSchedule], str]] = {
         lambda net: with_hardware(net, "array", columns=6),
         "hardware: array: 16 rows and 6 columns; give a number of rows that is a multiple of the columns",
     ),
-    "load rows": (
-        lambda net: with_hardware(net, "array", weight_rows_per_cycle=17),
-        "hardware: array.weight_rows_per_cycle: 17 of 16 rows; load at most a whole tile in a cycle",
-    ),
     "interface": (
         lambda net: with_hardware(net, "dram", bits_per_cycle=48),
         "hardware: dram.bits_per_cycle: found 48; give a power of two, at least 8: an AXI stream's width",
