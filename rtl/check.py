@@ -125,19 +125,20 @@ def membrane_writes_are_gated(modules: Mapping[str, Module]) -> Iterator[Finding
 
 
 def _live_from_mask(modules: Mapping[str, Module], module: Module, memory: ast.Instance) -> Iterator[Finding]:
-    """The memory's step_live is the walk's `visit`; that is the mask unit's step_live, a cycle later."""
+    """The memory's step_live is the walk's `update`; that is the mask unit's step_live, two cycles later."""
     rule = membrane_writes_are_gated
     live = _connection(memory, "step_live")
-    if live not in [_connection(walker, "visit") for walker in _instances(module, "walk_controller")]:
-        yield module.finding(memory, rule, f"step_live is {live}, which is not the walk_controller's visit")
+    if live not in [_connection(walker, "update") for walker in _instances(module, "walk_controller")]:
+        yield module.finding(memory, rule, f"step_live is {live}, which is not the walk_controller's update")
     walker = modules.get("walk_controller")
     if walker is None:
         return
     if "step_live" not in [_connection(mask, "step_live") for mask in _instances(walker, "mask_unit")]:
         yield walker.finding(walker.definition, rule, "step_live does not come from the mask unit")
     for assignment in walker.nodes(ast.NonblockingSubstitution):
-        if _text(assignment.left) == "visit" and "step_live" not in _conjuncts((assignment.right.var,)):
-            yield walker.finding(assignment, rule, "visit does not imply step_live")
+        for signal, implied in (("visit", "step_live"), ("update", "visit")):
+            if _text(assignment.left) == signal and implied not in _conjuncts((assignment.right.var,)):
+                yield walker.finding(assignment, rule, f"{signal} does not imply {implied}")
 
 
 def ports_are_as_declared(modules: Mapping[str, Module]) -> Iterator[Finding]:

@@ -86,6 +86,7 @@ struct Watched {
     Records walks, writes, rows;
     std::vector<uint32_t> logits;
     uint32_t row = 0;
+    uint32_t row_before = 0;
     uint64_t first_cycle = 0;
     bool begun = false, over = false, tlast = false;
 };
@@ -197,13 +198,14 @@ private:
             seen.first_cycle = cycle_;
         }
         const auto cycle = static_cast<uint32_t>(cycle_);
-        if (top_->walk_valid)  // of the cycle before
-            seen.walks.write(seen.row, cycle, top_->walk_spikes, top_->walk_membranes, top_->walk_currents,
+        if (top_->walk_valid)  // of a visit two cycles before
+            seen.walks.write(seen.row_before, cycle, top_->walk_spikes, top_->walk_membranes, top_->walk_currents,
                              top_->walk_accumulators);
         if (top_->word_write || top_->currents_write) {
             const auto address = static_cast<uint32_t>(top_->write_address);
-            seen.writes.write(seen.row, cycle, address, top_->write_word, top_->write_currents);
+            seen.writes.write(seen.row_before, cycle, address, top_->write_word, top_->write_currents);
         }
+        seen.row_before = seen.row;
         if (seen.begun && !seen.over && (top_->rows_done != seen.row || !top_->busy)) {
             seen.over = !top_->busy;
             seen.row = top_->rows_done;

@@ -9,17 +9,18 @@
 //
 // Ports:
 //   clock             in   1                             rising edge
-//   visit             in   1                             a (position, step) is walked in this cycle
-//   first             in   1                             it is the neuron's first state step
-//   from_memory       in   1                             memory_row holds its membranes
-//   output_live       in   1                             the step's output is live: spikes are gated with it
-//   accumulators      in   COLUMNS*ACCUMULATOR_BITS      the row's sums, 0 where the step owns none
+//   visit             in   1                             a row of currents is made, for the update in the next cycle
+//   update            in   1                             the neurons take it
+//   first             in   1                             update cycle: it is the neurons' first state step
+//   from_memory       in   1                             update cycle: memory_row holds their membranes
+//   output_live       in   1                             update cycle: the output is live; spikes are gated with it
+//   accumulators      in   COLUMNS*ACCUMULATOR_BITS      visit cycle: the sums, 0 where the step owns none
 //   parameters        in   COLUMNS*4*VALUE_BITS          per channel, from the top: initial, reset_to, threshold, bias
 //   use_parameters    in   1                             else they are all 0
 //   stored            in   1                             the current is the one that was stored
-//   stored_row        in   COLUMNS*MEMBRANE_BITS         it
+//   stored_row        in   COLUMNS*MEMBRANE_BITS         visit cycle: it
 //   integrates        in   1                             nothing fires
-//   memory_row        in   COLUMNS*MEMBRANE_BITS         membranes read from the membrane memory
+//   memory_row        in   COLUMNS*MEMBRANE_BITS         update cycle: membranes read from their memory
 //   current_shift     in   SHIFT_BITS                    as in the schedule
 //   hard_reset        in   1                             as in lif_neuron
 //   leak_fixed        in   1                             as in lif_neuron
@@ -29,7 +30,7 @@
 //   membranes         out  COLUMNS*MEMBRANE_BITS         U after reset
 //   currents          out  COLUMNS*VALUE_BITS            the currents
 //
-// Latency: combinational; the register takes `membranes` at the end of a visit.
+// Latency: 1 cycle from a visit to its update, whose outputs are combinational.
 module lif_unit #(
     parameter COLUMNS = 16,
     parameter ACCUMULATOR_BITS = 24,
@@ -41,6 +42,7 @@ module lif_unit #(
 ) (
     input  wire                                clock,
     input  wire                                visit,
+    input  wire                                update,
     input  wire                                first,
     input  wire                                from_memory,
     input  wire                                output_live,
@@ -76,7 +78,10 @@ module lif_unit #(
                 stored_current = {VALUE_BITS{stored_value[MEMBRANE_BITS-1]}};
                 stored_current[MEMBRANE_BITS-1:0] = stored_value;
             end
-            wire [VALUE_BITS-1:0] current = stored ? stored_current : shifted[VALUE_BITS-1:0] + bias;
+            reg  [VALUE_BITS-1:0]    current;
+            always @(posedge clock)
+                if (visit)
+                    current <= stored ? stored_current : shifted[VALUE_BITS-1:0] + bias;
             assign currents[column*VALUE_BITS +: VALUE_BITS] = current;
 
             reg  [MEMBRANE_BITS-1:0] held_membrane;
@@ -105,7 +110,7 @@ module lif_unit #(
             assign membranes[column*MEMBRANE_BITS +: MEMBRANE_BITS] = next_membrane;
 
             always @(posedge clock)
-                if (visit)
+                if (update)
                     held_membrane <= next_membrane;
 
             // Bits that only a wider parameter, or the guard bit of the shift, would have.

@@ -15,7 +15,7 @@
 //   layer                     in   LAYER_BITS                            its configuration, see layer_fields
 //   passes                    in   SEQUENCE_BITS                         its passes, see sequence_fields
 //   busy                      out  1                                     it goes on
-//   ends                      out  1                                     its last cycle; the last results are stored in the next
+//   ends                      out  1                                     its last cycle; the last results are stored in the second after it
 //   words_ready               in   1                                     a chunk waits in the strip buffer
 //   words_taken               out  1                                     a pass takes it
 //   words_released            out  1                                     a chunk has been streamed for the last time
@@ -51,7 +51,7 @@
 //   walk_accumulators         out  COLUMNS*ACCUMULATOR_BITS              the sums
 //   events                    out  EVENT_BITS                            what happens in this cycle, see event_fields
 //
-// Latency: results of a visit are stored in the cycle after it. The parameters from SLOT_BITS on follow from those before.
+// Latency: results of a visit are stored in the second cycle after it. The parameters from SLOT_BITS on follow from those before.
 module strip_engine #(
     parameter ROWS = 16,
     parameter COLUMNS = 16,
@@ -126,7 +126,7 @@ module strip_engine #(
     output reg  [ROW_BITS-1:0]                      result_lane,
     output reg  [ROW_BITS-1:0]                      result_columns,
     output wire [COLUMNS-1:0]                       result_spikes,
-    output wire [COLUMNS*MEMBRANE_BITS-1:0]         result_currents,
+    output reg  [COLUMNS*MEMBRANE_BITS-1:0]         result_currents,
     output reg                                      walk_valid,
     output reg  [COLUMNS-1:0]                       walk_spikes,
     output reg  [COLUMNS*MEMBRANE_BITS-1:0]         walk_membranes,
@@ -465,7 +465,8 @@ module strip_engine #(
         sum_plane <= word_plane;
     end
 
-    wire visit_first_step, visit_output, visit_has_slot, visit_has_source, visit_read, visit_write;
+    wire visit_output, visit_has_slot, visit_has_source, visit_read, visit_write;
+    wire update, update_first, update_output, update_read, update_write;
     wire [TIME_STEPS-1:0] step;
     wire next_position;
     wire [SLOT_BITS-1:0] visit_slot;
@@ -486,8 +487,7 @@ module strip_engine #(
     );
 
     // ---- walk
-    wire membrane_read;
-    wire [MEMBRANE_ADDRESS_BITS-1:0] membrane_read_address, visit_address;
+    wire [MEMBRANE_ADDRESS_BITS-1:0] visit_address, update_address;
     walk_controller #(
         .TIME_STEPS(TIME_STEPS), .SLOT_BITS(SLOT_BITS), .POSITION_BITS(POSITION_BITS),
         .MEMBRANE_ADDRESS_BITS(MEMBRANE_ADDRESS_BITS)
@@ -506,21 +506,24 @@ module strip_engine #(
         .membrane_reads(membrane_reads),
         .membrane_writes(membrane_writes),
         .source_steps(source_steps),
-        .read_enable(membrane_read),
-        .read_address(membrane_read_address),
         .source_read(source_read),
         .step(step),
         .next_position(next_position),
         .visit(visit),
         .visit_last(visit_last),
-        .visit_first_step(visit_first_step),
         .visit_output(visit_output),
         .visit_has_slot(visit_has_slot),
         .visit_has_source(visit_has_source),
         .visit_slot(visit_slot),
         .visit_read(visit_read),
         .visit_write(visit_write),
-        .visit_address(visit_address)
+        .visit_address(visit_address),
+        .update(update),
+        .update_first(update_first),
+        .update_output(update_output),
+        .update_read(update_read),
+        .update_write(update_write),
+        .update_address(update_address)
     );
 
     // ---- where the walk's stored currents come from, and where its results go
@@ -560,9 +563,10 @@ module strip_engine #(
     ) neurons (
         .clock(clock),
         .visit(visit),
-        .first(visit_first_step),
-        .from_memory(visit_read),
-        .output_live(visit_output),
+        .update(update),
+        .first(update_first),
+        .from_memory(update_read),
+        .output_live(update_output),
         .accumulators(accumulator_row),
         .parameters(parameters),
         .use_parameters(reads_parameters),
@@ -584,29 +588,36 @@ module strip_engine #(
         .COLUMNS(COLUMNS), .MEMBRANE_BITS(MEMBRANE_BITS), .MEMBRANE_ADDRESS_BITS(MEMBRANE_ADDRESS_BITS)
     ) membrane_store (
         .clock(clock),
-        .step_live(visit),
-        .write(visit_write),
-        .write_address(visit_address),
+        .step_live(update),
+        .write(update_write),
+        .write_address(update_address),
         .write_row(membranes),
-        .read(membrane_read),
-        .read_address(membrane_read_address),
+        .read(visit && visit_read),
+        .read_address(visit_address),
         .read_row(membrane_row)
     );
 
-    reg [ADDRESS_BITS-1:0] visit_result_address;
+    reg [ADDRESS_BITS-1:0] visit_result_address, update_result_address;
+    reg [ROW_BITS-1:0] update_lane;
+    reg [COLUMN_BITS-1:0] update_columns;
+    reg [COLUMNS*ACCUMULATOR_BITS-1:0] update_accumulators;
     always @(posedge clock) begin
         visit_result_address <= walk_result_address;
-        walk_valid <= visit && !reset;
-        spike_write_enable <= visit && visit_output && !stores_currents && !reset;
-        current_write_enable <= visit && visit_output && stores_currents && !reset;
-        result_address <= visit_result_address;
-        result_lane <= current_lane;
-        result_columns <= {{(ROW_BITS-COLUMN_BITS){1'b0}}, current_columns};
-        if (visit) begin
+        update_result_address <= visit_result_address;
+        update_lane <= current_lane;
+        update_columns <= current_columns;
+        update_accumulators <= accumulator_row;
+        walk_valid <= update && !reset;
+        spike_write_enable <= update && update_output && !stores_currents && !reset;
+        current_write_enable <= update && update_output && stores_currents && !reset;
+        result_address <= update_result_address;
+        result_lane <= update_lane;
+        result_columns <= {{(ROW_BITS-COLUMN_BITS){1'b0}}, update_columns};
+        if (update) begin
             walk_spikes <= spikes;
             walk_membranes <= membranes;
             walk_currents <= currents;
-            walk_accumulators <= accumulator_row;
+            walk_accumulators <= update_accumulators;
         end
     end
 
@@ -614,9 +625,11 @@ module strip_engine #(
     genvar column;
     generate
         for (column = 0; column < COLUMNS; column = column + 1) begin : results_of_columns
-            assign result_currents[column*MEMBRANE_BITS +: MEMBRANE_BITS] = stores_states
-                ? walk_membranes[column*MEMBRANE_BITS +: MEMBRANE_BITS]
-                : walk_currents[column*VALUE_BITS +: MEMBRANE_BITS];
+            always @(posedge clock)
+                if (update)
+                    result_currents[column*MEMBRANE_BITS +: MEMBRANE_BITS] <= stores_states
+                        ? membranes[column*MEMBRANE_BITS +: MEMBRANE_BITS]
+                        : currents[column*VALUE_BITS +: MEMBRANE_BITS];
         end
     endgenerate
 
@@ -626,13 +639,15 @@ module strip_engine #(
         group_done ? group_size : {(LANE_BITS+1){1'b0}}, issue, word_valid, word, word_rows, word_columns, accumulate,
         loading, load_rows, stationary_operand, parameter_read, visit, visit && visit_has_slot,
         visit && visit_output && !stores_currents, visit && visit_output && stores_currents, current_columns,
-        has_neuron, membrane_read, visit && visit_write, source_read
+        has_neuron, visit && visit_read, visit && visit_write, source_read
     };
 
 `ifdef FORMAL
-    // What a masked step cannot do. `walked` is the step of the visit, `written` that of the results that are stored.
+    // What a masked step cannot do. `walked` is the step of the visit, `updated` that of the update, `written` that of
+    // the results that are stored.
     reg                  started = 1'b0;
-    reg [TIME_STEPS-1:0] walked, walked_window, walked_state, walked_active, walked_writes, written;
+    reg [TIME_STEPS-1:0] walked, walked_window, walked_state, walked_active, walked_writes;
+    reg [TIME_STEPS-1:0] updated, updated_window, updated_state, updated_active, updated_writes, written;
     reg                  stream_is_due;    // a pass has begun and its stream has not ended
     always @(posedge clock) begin
         started <= 1'b1;
@@ -646,7 +661,12 @@ module strip_engine #(
         walked_state <= state_steps;
         walked_active <= active_steps;
         walked_writes <= membrane_writes;
-        written <= walked;
+        updated <= walked;
+        updated_window <= walked_window;
+        updated_state <= walked_state;
+        updated_active <= walked_active;
+        updated_writes <= walked_writes;
+        written <= updated;
         stream_is_due <= !reset && (advance || (stream_is_due && !stream_last));
         if (started && !reset && !$past(reset)) begin
             // No visit but of a live step of the window.
@@ -654,15 +674,21 @@ module strip_engine #(
                 assert (walked != 0 && (walked & (walked - 1'b1)) == 0 && (walked & walked_state & walked_window) == walked);
             if (visit && visit_output)
                 assert ((walked & walked_active) == walked);
-            // No membrane write but at a live step that a later one reads.
             if (visit && visit_write)
                 assert ((walked & walked_state & walked_window & walked_writes) == walked);
+            if (update)
+                assert (updated != 0 && (updated & (updated - 1'b1)) == 0);
+            if (update && update_output)
+                assert ((updated & updated_active) == updated);
+            // No membrane write but at a live step that a later one reads.
+            if (update && update_write)
+                assert ((updated & updated_state & updated_window & updated_writes) == updated);
             // No spike at a step whose output is masked, and nothing of it is stored.
-            if (visit && (walked & walked_active) == 0)
+            if (update && (updated & updated_active) == 0)
                 assert (spikes == {COLUMNS{1'b0}});
             if (spike_write_enable || current_write_enable)
-                assert (walk_valid && (written & $past(walked_active)) == written && written != 0);
-            if (walk_valid && (written & $past(walked_active)) == 0)
+                assert (walk_valid && (written & $past(updated_active)) == written && written != 0);
+            if (walk_valid && (written & $past(updated_active)) == 0)
                 assert (result_spikes == {COLUMNS{1'b0}} && !spike_write_enable && !current_write_enable);
             // A pass never takes a chunk that is not complete, and releases none before it has streamed.
             if (words_taken)

@@ -1,7 +1,7 @@
 // walk_controller: the order of a strip's walk: for each position, the steps that the mask unit enumerates.
 //
-// It works one cycle ahead: in the address cycle it reads the membrane row, in the visit cycle after it the
-// accumulators are read and the neurons updated.
+// Three cycles for each: in the address cycle a stored current is asked for, in the visit cycle the accumulators and the
+// membrane row are read, in the update cycle the neurons take the current.
 //
 // Ports:
 //   clock             in   1                      rising edge
@@ -18,23 +18,26 @@
 //   membrane_reads    in   TIME_STEPS             as in mask_unit
 //   membrane_writes   in   TIME_STEPS             as in mask_unit
 //   source_steps      in   TIME_STEPS             steps that have a stored current
-//   read_enable       out  1                      address cycle: read the membrane row
-//   read_address      out  MEMBRANE_ADDRESS_BITS  its address
 //   source_read       out  1                      address cycle: read the stored currents
 //   step              out  TIME_STEPS             address cycle: its step, one-hot
 //   next_position     out  1                      address cycle: the position's last
 //   visit             out  1                      visit cycle: a live step of a position is walked
 //   visit_last        out  1                      it is the walk's last
-//   visit_first_step  out  1                      it is the first state step
 //   visit_output      out  1                      its output is live
 //   visit_has_slot    out  1                      visit_slot holds its sums
 //   visit_has_source  out  1                      its stored currents were read
 //   visit_slot        out  SLOT_BITS              accumulator slot
-//   visit_read        out  1                      its membranes were read from memory
-//   visit_write       out  1                      its membranes go to memory
+//   visit_read        out  1                      its membranes are read from memory
+//   visit_write       out  1                      they go back there after the update
 //   visit_address     out  MEMBRANE_ADDRESS_BITS  the membrane row
+//   update            out  1                      update cycle: a live step of a position
+//   update_first      out  1                      it is the first state step
+//   update_output     out  1                      its output is live
+//   update_read       out  1                      its membranes were read from memory
+//   update_write      out  1                      they go back there
+//   update_address    out  MEMBRANE_ADDRESS_BITS  the membrane row
 //
-// Latency: begin_walk in cycle n, first visit in n + 2, then one visit a cycle.
+// Latency: begin_walk in cycle n, first visit in n + 2, then one visit a cycle; an update follows its visit.
 module walk_controller #(
     parameter TIME_STEPS = 4,
     parameter SLOT_BITS = 5,
@@ -55,21 +58,24 @@ module walk_controller #(
     input  wire [TIME_STEPS-1:0]            membrane_reads,
     input  wire [TIME_STEPS-1:0]            membrane_writes,
     input  wire [TIME_STEPS-1:0]            source_steps,
-    output wire                             read_enable,
-    output wire [MEMBRANE_ADDRESS_BITS-1:0] read_address,
     output wire                             source_read,
     output wire [TIME_STEPS-1:0]            step,
     output wire                             next_position,
     output reg                              visit,
     output reg                              visit_last,
-    output reg                              visit_first_step,
     output reg                              visit_output,
     output reg                              visit_has_slot,
     output reg                              visit_has_source,
     output reg  [SLOT_BITS-1:0]             visit_slot,
     output reg                              visit_read,
     output reg                              visit_write,
-    output reg  [MEMBRANE_ADDRESS_BITS-1:0] visit_address
+    output reg  [MEMBRANE_ADDRESS_BITS-1:0] visit_address,
+    output reg                              update,
+    output reg                              update_first,
+    output reg                              update_output,
+    output reg                              update_read,
+    output reg                              update_write,
+    output reg  [MEMBRANE_ADDRESS_BITS-1:0] update_address
 );
     reg                              walking;
     reg  [POSITION_BITS-1:0]         positions_left;
@@ -101,10 +107,8 @@ module walk_controller #(
         .last(last)
     );
 
-    assign read_enable = membrane_read;
     assign source_read = step_live && |(step & source_steps);
     assign next_position = walking && last;
-    assign read_address = position_address;
 
     always @(posedge clock)
         if (reset)
@@ -125,10 +129,11 @@ module walk_controller #(
             position_address <= position_address + 1;
         end
 
+    reg visit_first;
     always @(posedge clock) begin
         visit <= step_live && !reset;
         visit_last <= step_live && last && last_position;
-        visit_first_step <= first;
+        visit_first <= first;
         visit_output <= output_live;
         visit_has_slot <= has_slot;
         visit_has_source <= source_read;
@@ -136,5 +141,11 @@ module walk_controller #(
         visit_read <= membrane_read;
         visit_write <= membrane_write;
         visit_address <= position_address;
+        update <= visit && !reset;
+        update_first <= visit_first;
+        update_output <= visit_output;
+        update_read <= visit_read;
+        update_write <= visit_write;
+        update_address <= visit_address;
     end
 endmodule

@@ -88,10 +88,11 @@ def test_each_rule_finds_its_violation(rule: str, sources: list[Path]) -> None:
     ("module", "old", "new"),
     [
         ("membrane_memory", "if (step_live && write)", "if (write)"),
-        ("strip_engine", ".step_live(visit),", ".step_live(1'b1),"),
-        ("strip_engine", ".step_live(visit),", ".step_live(walking),"),
+        ("strip_engine", ".step_live(update),", ".step_live(1'b1),"),
+        ("strip_engine", ".step_live(update),", ".step_live(walking),"),
         ("walk_controller", ".step_live(step_live),", ".step_live(),"),
         ("walk_controller", "visit <= step_live && !reset;", "visit <= walking && !reset;"),
+        ("walk_controller", "update <= visit && !reset;", "update <= visit_has_slot && !reset;"),
     ],
 )
 def test_a_membrane_write_that_the_mask_unit_does_not_gate_is_found(

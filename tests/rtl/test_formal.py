@@ -28,8 +28,8 @@ BROKEN = {
         ("streams && last_output_tile;", "streams;"),  # each output tile releases chunks
     ],
     "strip_engine": [
-        (".output_live(visit_output)", ".output_live(1'b1)"),  # a masked output spikes
-        ("visit && visit_output && !stores_currents && !reset", "visit && !stores_currents && !reset"),  # and is stored
+        (".output_live(update_output)", ".output_live(1'b1)"),  # a masked output spikes
+        ("update && update_output && !stores_currents && !reset", "update && !stores_currents && !reset"),  # and is stored
         (".next_ready(words_ready || !next_first_use)", ".next_ready(1'b1)"),  # a pass takes an unfinished chunk
     ],
     "weight_loader": [("COMMAND: state <= fetch_tready ? RECEIVE : COMMAND;", "COMMAND: state <= RECEIVE;")],
