@@ -29,7 +29,7 @@ BROKEN = {
     ],
     "strip_engine": [
         (".output_live(update_output)", ".output_live(1'b1)"),  # a masked output spikes
-        ("update && update_output && !stores_currents && !reset", "update && !stores_currents && !reset"),  # and is stored
+        ("update && update_output && !stores_currents && !reset", "update && !stores_currents && !reset"),  # is stored
         (".next_ready(words_ready || !next_first_use)", ".next_ready(1'b1)"),  # a pass takes an unfinished chunk
     ],
     "weight_loader": [("COMMAND: state <= fetch_tready ? RECEIVE : COMMAND;", "COMMAND: state <= RECEIVE;")],
