@@ -185,13 +185,14 @@ def verify_network(
     for (image, counts), seen in zip(cases, watched, strict=True):
         layers += _layer_reports(manifest.engine, rows, image, counts, seen)
         images.append(_image_report(image, counts, seen))
+    mismatches = all_mismatches(layers, images)
     if job.wave is not None:
-        windows = (mismatch.window for mismatch in all_mismatches(layers, images))
+        windows = (mismatch.window for mismatch in mismatches)
         first = next((window for window in windows if window is not None), None)
         if first is not None:
             progress(f"network: waveform of cycles {first[0]} to {first[1]}")
             harness.trace(pixels, limit, job.wave, first)
-    return _network_bench(job, started, passed=True, ended=seconds), layers, images
+    return _network_bench(job, started, passed=not mismatches, ended=seconds), layers, images
 
 
 def _network_bench(job: Job, started: float, *, passed: bool, ended: float | None = None) -> BenchReport:
