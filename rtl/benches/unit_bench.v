@@ -157,13 +157,15 @@ module unit_bench #(
         .bits(transposer_bits)
     );
 
+    wire [VALUE_BITS:0] wide_current = {neuron_current[VALUE_BITS-1], neuron_current};
     lif_neuron #(
         .MEMBRANE_BITS(MEMBRANE_BITS), .VALUE_BITS(VALUE_BITS), .SHIFT_BITS(SHIFT_BITS), .FIXED_LEAK(1),
         .LEAK_MULTIPLIER_BITS(LEAK_MULTIPLIER_BITS)
     ) neuron (
         .membrane(neuron_membrane),
         .current(neuron_current),
-        .threshold(neuron_threshold),
+        .above_threshold(wide_current - {neuron_threshold[VALUE_BITS-1], neuron_threshold}),
+        .above_reset(wide_current - {neuron_reset_to[VALUE_BITS-1], neuron_reset_to}),
         .reset_to(neuron_reset_to),
         .hard_reset(neuron_hard_reset),
         .leak_fixed(neuron_leak_fixed),

@@ -121,7 +121,7 @@ module gather_walker #(
     output wire                               last_piece,
     output wire [ROW_BITS-1:0]                place,
     output wire [ROW_BITS-1:0]                lanes,
-    output wire [ROW_BITS-1:0]                tile_lanes,
+    output reg  [ROW_BITS-1:0]                tile_lanes,
     output wire [ROW_BITS-1:0]                turn,
     output wire [ROW_BITS-1:0]                column,
     output wire                               chunk_end,
@@ -143,8 +143,7 @@ module gather_walker #(
     reg [POSITION_BITS-1:0] strips_left;
     reg [COUNT_BITS-1:0]    tiles_left;
     wire [TIME_STEPS-1:0]   chunk_step = chunk_steps_left & -chunk_steps_left;
-    wire                    last_tile = tiles_left == 1;
-    wire                    last_strip = strips_left == 1;
+    reg                     last_tile, last_strip;
     wire                    last_chunk_step = together || (chunk_steps_left == chunk_step);
     wire [TIME_STEPS-1:0]   chunk_steps = together ? slot_steps : chunk_step;
 
@@ -162,23 +161,19 @@ module gather_walker #(
     wire                    last_plane = turned || by_element || planes_left == 1;
 
     // The pieces of this tile: fewer for the last one, if kernel offsets are left over.
-    reg  [COUNT_BITS-1:0] offsets_left;
-    wire [COUNT_BITS-1:0] pieces_now = offsets_left < pieces ? offsets_left : pieces;
+    reg  [COUNT_BITS-1:0] offsets_left, pieces_now;
+    reg  [CYCLE_BITS-1:0] final_cycle;
     wire [CYCLE_BITS-1:0] piece_cycles = {{(CYCLE_BITS-ROW_BITS){1'b0}}, pieces_now[ROW_BITS-1:0]};
-    wire [CYCLE_BITS-1:0] plane_cycles = {{(CYCLE_BITS-PLANE_BITS){1'b0}}, planes};
     wire [CYCLE_BITS-1:0] token_cycles = {{(CYCLE_BITS-ROW_BITS){1'b0}}, tile_lanes};
-    wire [POSITION_BITS-1:0] positions = last_strip ? positions_last : positions_full;
-    wire [CYCLE_BITS-1:0] turned_cycles = token_cycles + {{(CYCLE_BITS-ROW_BITS){1'b0}}, positions[ROW_BITS-1:0]};
-    wire [CYCLE_BITS-1:0] cycles = turned ? turned_cycles
-        : by_element && plane_cycles > piece_cycles ? plane_cycles : piece_cycles;
-    wire                  last_cycle = cycle + 1 == cycles;
+    wire                  last_cycle = cycle == final_cycle;
 
     assign absent = (step & stored_steps) == {TIME_STEPS{1'b0}};
     assign first_piece = cycle == NO_CYCLE;
     assign last_piece = issue && last_cycle;
     assign piece = issue && (cycle < (turned ? token_cycles : piece_cycles));
     assign chunk_end = issue && last_cycle && last_plane && last_step && last_position;
-    assign strip_end = chunk_end && last_tile && (outer || last_chunk_step);
+    wire strips_move = last_tile && (outer || last_chunk_step);
+    assign strip_end = chunk_end && strips_move;
     wire round_end = strip_end && last_strip;
     wire run_end = round_end && (!outer || last_chunk_step);
 
@@ -186,7 +181,7 @@ module gather_walker #(
     reg [COUNT_BITS-1:0]   slice;
     reg [SIZE_BITS-1:0]    tile_kernel_x, tile_kernel_y, kernel_x, kernel_y;
     reg [ADDRESS_BITS-1:0] tile_address, piece_address;
-    wire                   last_slice = slice + 1 == slices;
+    reg                    last_slice;
     wire                   last_kernel_x = kernel_x + 1 == kernel_width;
     wire [SIZE_BITS-1:0]   next_kernel_x = !last_slice ? kernel_x : last_kernel_x ? {SIZE_BITS{1'b0}} : kernel_x + 1;
     wire [SIZE_BITS-1:0]   next_kernel_y = last_slice && last_kernel_x ? kernel_y + 1 : kernel_y;
@@ -194,7 +189,6 @@ module gather_walker #(
         piece_address + (!last_slice ? slice_step : last_kernel_x ? offset_row_step : offset_step);
     wire                   more_pieces = piece && !turned && (cycle + 1 < piece_cycles);
     wire several = pieces > 1;
-    assign tile_lanes = (several ? last_tile : last_slice) ? lanes_last : lanes_full;
     assign lanes = several ? piece_lanes : tile_lanes;
 
     // ---- position of the output, and where its window begins
@@ -251,23 +245,51 @@ module gather_walker #(
                 running <= 1'b0;
         end
 
-    wire                     step_ends = outer ? round_end : chunk_end && last_tile;
+    // What the next chunk will be is known while this one runs, and registered with its begin: from the registers of one
+    // chunk to those of the next it is a long way.
+    wire                     tiles_begin = start || last_tile;
+    wire                     steps_move = outer ? strips_move && last_strip : last_tile;
     wire [TIME_STEPS-1:0]    next_chunk_steps_left =
-        start || (strip_end && !outer) ? slot_steps : step_ends ? chunk_steps_left & ~chunk_step : chunk_steps_left;
+        start || (strips_move && !outer) ? slot_steps : steps_move ? chunk_steps_left & ~chunk_step : chunk_steps_left;
     wire [TIME_STEPS-1:0]    next_chunk_step = next_chunk_steps_left & -next_chunk_steps_left;
     wire [POSITION_BITS-1:0] next_strips_left =
-        start || round_end ? strips : strip_end ? strips_left - 1 : strips_left;
+        start || (strips_move && last_strip) ? strips : strips_move ? strips_left - 1 : strips_left;
+    wire [COUNT_BITS-1:0]    next_tiles_left = tiles_begin ? tiles : tiles_left - 1;
+    wire [COUNT_BITS-1:0]    next_slice = tiles_begin || last_slice ? {COUNT_BITS{1'b0}} : slice + 1;
+    wire [COUNT_BITS-1:0]    next_offsets_left =
+        tiles_begin ? offsets : last_slice ? offsets_left - pieces_now : offsets_left;
+
+    wire                     next_last_tile = next_tiles_left == 1;
+    wire                     next_last_strip = next_strips_left == 1;
+    wire                     next_last_slice = next_slice + 1 == slices;
+    wire [ROW_BITS-1:0]      next_tile_lanes = (several ? next_last_tile : next_last_slice) ? lanes_last : lanes_full;
+    wire [POSITION_BITS-1:0] next_positions = next_last_strip ? positions_last : positions_full;
+    wire [COUNT_BITS-1:0]    next_pieces = next_offsets_left < pieces ? next_offsets_left : pieces;
+    wire [CYCLE_BITS-1:0]    next_piece_cycles = {{(CYCLE_BITS-ROW_BITS){1'b0}}, next_pieces[ROW_BITS-1:0]};
+    wire [CYCLE_BITS-1:0]    plane_cycles = {{(CYCLE_BITS-PLANE_BITS){1'b0}}, planes};
+    wire [CYCLE_BITS-1:0]    turned_cycles = {{(CYCLE_BITS-ROW_BITS){1'b0}}, next_tile_lanes}
+        + {{(CYCLE_BITS-ROW_BITS){1'b0}}, next_positions[ROW_BITS-1:0]};
+    wire [CYCLE_BITS-1:0]    next_cycles = turned ? turned_cycles
+        : by_element && plane_cycles > next_piece_cycles ? plane_cycles : next_piece_cycles;
     always @(posedge clock)
         if (start || chunk_end) begin
             chunk_steps_left <= next_chunk_steps_left;
             strips_left <= next_strips_left;
-            tiles_left <= start || last_tile ? tiles : tiles_left - 1;
+            tiles_left <= next_tiles_left;
+            slice <= next_slice;
+            offsets_left <= next_offsets_left;
+            last_strip <= next_last_strip;
+            last_tile <= next_last_tile;
+            last_slice <= next_last_slice;
+            tile_lanes <= next_tile_lanes;
+            pieces_now <= next_pieces;
+            final_cycle <= next_cycles - 1;
         end
 
     // ---- walking: inside a chunk
     always @(posedge clock)
         if (start || chunk_end) begin
-            positions_left <= next_strips_left == 1 ? positions_last : positions_full;
+            positions_left <= next_positions;
             steps_left <= together ? slot_steps : next_chunk_step;
             planes_left <= planes;
             plane_address <= {ADDRESS_BITS{1'b0}};
@@ -289,18 +311,15 @@ module gather_walker #(
     wire tiles_again = start || (chunk_end && last_tile);
     always @(posedge clock)
         if (tiles_again) begin
-            {slice, tile_kernel_x, tile_kernel_y, kernel_x, kernel_y} <= 0;
+            {tile_kernel_x, tile_kernel_y, kernel_x, kernel_y} <= 0;
             tile_address <= {ADDRESS_BITS{1'b0}};
             piece_address <= {ADDRESS_BITS{1'b0}};
-            offsets_left <= offsets;
             piece_place <= {ROW_BITS{1'b0}};
         end else if (chunk_end) begin
-            slice <= last_slice ? {COUNT_BITS{1'b0}} : slice + 1;
             {tile_kernel_x, kernel_x} <= {2{next_kernel_x}};
             {tile_kernel_y, kernel_y} <= {2{next_kernel_y}};
             tile_address <= next_piece_address;
             piece_address <= next_piece_address;
-            offsets_left <= last_slice ? offsets_left - pieces_now : offsets_left;
             piece_place <= {ROW_BITS{1'b0}};
         end else if (last_piece) begin
             kernel_x <= tile_kernel_x;
@@ -347,7 +366,7 @@ module gather_walker #(
             position_address <= next_position_address;
         end
 
-    wire unused = &{1'b0, turn_forward[ROW_BITS], wrapped_strip_lane[ROW_BITS], past_rows[ROW_BITS], positions};
+    wire unused = &{1'b0, turn_forward[ROW_BITS], wrapped_strip_lane[ROW_BITS], past_rows[ROW_BITS], next_positions};
 
 `ifdef FORMAL
     // What the word_gatherer counts on: chunks begin and end in turn, the first one only with room for it, a position
@@ -382,6 +401,15 @@ module gather_walker #(
             assert (open == inside_chunk);
             assert (running || !inside_chunk);
             assert (position_cycles != 0 && position_cycles <= MANY);
+            if (running) begin
+                assert (last_tile == (tiles_left == 1) && last_strip == (strips_left == 1));
+                assert (last_slice == (slice + 1 == slices));
+                assert (pieces_now == (offsets_left < pieces ? offsets_left : pieces));
+                assert (tile_lanes == ((several ? last_tile : last_slice) ? lanes_last : lanes_full));
+                assert (final_cycle + 1'b1 == (turned
+                    ? token_cycles + (last_strip ? positions_last[ROW_BITS-1:0] : positions_full[ROW_BITS-1:0])
+                    : by_element && plane_cycles > piece_cycles ? plane_cycles : piece_cycles));
+            end
             if (running)
                 assert (position_cycles == MANY || position_cycles > cycle);
             if (running)

@@ -1,13 +1,15 @@
 // lif_neuron: one time step of one leaky integrate-and-fire neuron, exactly.
 //
-//   H = leak(U) + I;   Y = [H >= threshold];   U' = H − R·Y (soft)   or   Y ? R : H (hard)
+//   H = leak(U) + I;   Y = [H >= θ] = [leak(U) + (I − θ) >= 0];   U' = Y ? R : H (hard)
+//   U' = H − R·Y = leak(U) + (Y ? I − R : I) (soft)
 //   leak(U) = U − (U >>> leak_shift)              where leak_fixed = 0
 //   leak(U) = (U · leak_multiplier) >>> leak_shift  where leak_fixed = 1 (built only if FIXED_LEAK = 1)
 //
 // Ports:
 //   membrane         in   MEMBRANE_BITS         U, signed
 //   current          in   VALUE_BITS            I, signed
-//   threshold        in   VALUE_BITS            θ, signed
+//   above_threshold  in   VALUE_BITS+1          I − θ, signed
+//   above_reset      in   VALUE_BITS+1          I − R, signed
 //   reset_to         in   VALUE_BITS            R, signed
 //   hard_reset       in   1                     hard, else soft
 //   leak_fixed       in   1                     fixed-point leak, else shift leak
@@ -27,7 +29,8 @@ module lif_neuron #(
 ) (
     input  wire signed [MEMBRANE_BITS-1:0]        membrane,
     input  wire signed [VALUE_BITS-1:0]           current,
-    input  wire signed [VALUE_BITS-1:0]           threshold,
+    input  wire signed [VALUE_BITS:0]             above_threshold,
+    input  wire signed [VALUE_BITS:0]             above_reset,
     input  wire signed [VALUE_BITS-1:0]           reset_to,
     input  wire                                   hard_reset,
     input  wire                                   leak_fixed,
@@ -37,7 +40,7 @@ module lif_neuron #(
     output wire                                   fires,
     output wire        [MEMBRANE_BITS-1:0]        next_membrane
 );
-    // Two bits more than a current: the sum of two values, and the subtraction of a third, never wrap.
+    // Two bits more than a current: the sum of a membrane and of the difference of two values never wraps.
     localparam POTENTIAL_BITS = VALUE_BITS + 2;
     localparam PRODUCT_BITS = MEMBRANE_BITS + LEAK_MULTIPLIER_BITS;
 
@@ -62,15 +65,19 @@ module lif_neuron #(
     wire signed [POTENTIAL_BITS-1:0] wide_leaked =
         {{(POTENTIAL_BITS-MEMBRANE_BITS){leaked[MEMBRANE_BITS-1]}}, leaked};
     wire signed [POTENTIAL_BITS-1:0] wide_current = {{2{current[VALUE_BITS-1]}}, current};
-    wire signed [POTENTIAL_BITS-1:0] wide_threshold = {{2{threshold[VALUE_BITS-1]}}, threshold};
+    wire signed [POTENTIAL_BITS-1:0] wide_above_threshold = {above_threshold[VALUE_BITS], above_threshold};
+    wire signed [POTENTIAL_BITS-1:0] wide_above_reset = {above_reset[VALUE_BITS], above_reset};
     wire signed [POTENTIAL_BITS-1:0] wide_reset_to = {{2{reset_to[VALUE_BITS-1]}}, reset_to};
 
+    // Three sums beside one another, and the one that holds.
     wire signed [POTENTIAL_BITS-1:0] potential = wide_leaked + wide_current;
-    assign fires = (potential >= wide_threshold) && !never_fires;
+    wire signed [POTENTIAL_BITS-1:0] beyond_threshold = wide_leaked + wide_above_threshold;
+    wire signed [POTENTIAL_BITS-1:0] beyond_reset = wide_leaked + wide_above_reset;
+    assign fires = !beyond_threshold[POTENTIAL_BITS-1] && !never_fires;
 
-    wire signed [POTENTIAL_BITS-1:0] after_reset = hard_reset ? wide_reset_to : potential - wide_reset_to;
+    wire signed [POTENTIAL_BITS-1:0] after_reset = hard_reset ? wide_reset_to : beyond_reset;
     wire signed [POTENTIAL_BITS-1:0] updated = fires ? after_reset : potential;
     assign next_membrane = updated[MEMBRANE_BITS-1:0];
 
-    wire unused_high = &{1'b0, updated[POTENTIAL_BITS-1:MEMBRANE_BITS]};
+    wire unused = &{1'b0, updated[POTENTIAL_BITS-1:MEMBRANE_BITS], beyond_threshold[POTENTIAL_BITS-2:0]};
 endmodule

@@ -78,10 +78,16 @@ module lif_unit #(
                 stored_current = {VALUE_BITS{stored_value[MEMBRANE_BITS-1]}};
                 stored_current[MEMBRANE_BITS-1:0] = stored_value;
             end
+            wire [VALUE_BITS-1:0]    made_current = stored ? stored_current : shifted[VALUE_BITS-1:0] + bias;
+            wire [VALUE_BITS:0]      wide_current = {made_current[VALUE_BITS-1], made_current};
             reg  [VALUE_BITS-1:0]    current;
+            reg  [VALUE_BITS:0]      above_threshold, above_reset;
             always @(posedge clock)
-                if (visit)
-                    current <= stored ? stored_current : shifted[VALUE_BITS-1:0] + bias;
+                if (visit) begin
+                    current <= made_current;
+                    above_threshold <= wide_current - {threshold[VALUE_BITS-1], threshold};
+                    above_reset <= wide_current - {reset_to[VALUE_BITS-1], reset_to};
+                end
             assign currents[column*VALUE_BITS +: VALUE_BITS] = current;
 
             reg  [MEMBRANE_BITS-1:0] held_membrane;
@@ -96,7 +102,8 @@ module lif_unit #(
             ) neuron (
                 .membrane(membrane),
                 .current(current),
-                .threshold(threshold),
+                .above_threshold(above_threshold),
+                .above_reset(above_reset),
                 .reset_to(reset_to),
                 .hard_reset(hard_reset),
                 .leak_fixed(leak_fixed),

@@ -1,5 +1,5 @@
 // tap_addresses: where each input of an elementwise operation is read next. Nothing is multiplied: every input has an
-// address of its own, which one adder moves on by a jump of the configuration.
+// address of its own, which moves on by a jump of the configuration.
 //
 // Ports:
 //   clock         in   1                               rising edge
@@ -63,17 +63,17 @@ module tap_addresses #(
             end
     end
 
-    // The planes of a tap, and of the next tap of its row, lie one after the other.
-    reg [ADDRESS_BITS-1:0] jump;
+    // The planes of a tap, and of the next tap of its row, lie one after the other. What ends is known late: each sum is
+    // there by then.
+    reg [ADDRESS_BITS-1:0] plane_jump;
     always @* begin
-        jump = {ADDRESS_BITS{1'b0}};
-        jump[SIZE_BITS-1:0] = slices;
-        if (window_ends)
-            jump = !last_slice ? slice_jump : !last_column ? column_jump : line_jump;
-        else if (row_ends)
-            jump = row_jump;
+        plane_jump = {ADDRESS_BITS{1'b0}};
+        plane_jump[SIZE_BITS-1:0] = slices;
     end
-    wire [ADDRESS_BITS-1:0] following_address = address + jump;
+    wire [ADDRESS_BITS-1:0] next_window = address + (!last_slice ? slice_jump : !last_column ? column_jump : line_jump);
+    wire [ADDRESS_BITS-1:0] next_row = address + row_jump;
+    wire [ADDRESS_BITS-1:0] next_plane = address + plane_jump;
+    wire [ADDRESS_BITS-1:0] following_address = window_ends ? next_window : row_ends ? next_row : next_plane;
 
     genvar place;
     generate

@@ -102,7 +102,10 @@ BUGS = {
     "a weight tile loads into the bank that computes": (
         "strip_engine", "loaded_bank <= !current_bank;", "loaded_bank <= current_bank;", "accumulators",
     ),
-    "a tie does not fire": ("lif_neuron", "potential >= wide_threshold", "potential > wide_threshold", "spikes"),
+    "a tie does not fire": (
+        "lif_neuron", "!beyond_threshold[POTENTIAL_BITS-1]",
+        "!beyond_threshold[POTENTIAL_BITS-1] && beyond_threshold != 0", "spikes",
+    ),
     "a transfer does not wait for what it overwrites": ("weight_loader", "runs_done >= after", "1'b1", "expected"),
     "the skipper takes a cycle more for each group": (
         "zero_skipper", "assign group_done = enable && (others == {GROUP{1'b0}});",
