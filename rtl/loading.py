@@ -14,10 +14,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 import numpy as np
 
+from dtss.compiler.schedule.dram import COMMAND_CYCLES
 from dtss.rtl.memory_image import Bits, bits_of, pack_fields
-
-COMMAND_CYCLES = 1
-"""From the end of the wait to the command."""
 
 
 class RowFormat(msgspec.Struct, frozen=True):
