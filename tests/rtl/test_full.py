@@ -1,4 +1,4 @@
-"""Whole networks of the papers' size on a chip whose weights come from DRAM; `make verify-full`."""
+"""Whole networks of the papers' size on an FPGA and on a chip, both with weights from DRAM; `make verify-full`."""
 
 import importlib.util
 import sys
@@ -26,12 +26,14 @@ def networks(repository: Path) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["spikformer-1-384", "spikformer-4-384"])
-def test_a_whole_network_equals_interpreter_and_simulator(name: str, networks: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "hardware"), [("spikformer-1-384", "kintex7"), ("spikformer-4-384", "asic-28nm")])
+def test_a_whole_network_equals_interpreter_and_simulator(
+    name: str, hardware: str, networks: ModuleType, tmp_path: Path
+) -> None:
     """The head's weights are a bit narrower, so that its sums fit the chip's accumulators."""
     checkpoints.save(networks.untrained(CONFIGS[name]), tmp_path / "network.pt")
     schedule = tmp_path / "schedule.json"
-    options = ["--hardware", "asic-28nm", "--no-calibrate", "--layer-weight-bits", "head=7", "--quiet"]
+    options = ["--hardware", hardware, "--no-calibrate", "--layer-weight-bits", "head=7", "--quiet"]
     assert compile_command([str(tmp_path / "network.pt"), "-o", str(schedule), *options]) == 0
     assert main(["generate", str(schedule), "-o", str(tmp_path / "rtl"), "--quiet"]) == 0
     assert main(["verify", str(tmp_path / "rtl")]) == 0
