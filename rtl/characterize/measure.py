@@ -147,6 +147,11 @@ class Characterization(msgspec.Struct, frozen=True, kw_only=True):
         """Of all measured units, at the hardware's clock."""
         return self.clock_pj_per_cycle * self.frequency_mhz * PICO_OVER_MICRO_MHZ
 
+    def gating_saving(self, gated_per_active: float) -> float:
+        """Of what the sample's lanes would take were all active, with a gated lane at this share of an active one."""
+        gated = self.sample.gated_lanes / (self.sample.active_lanes + self.sample.gated_lanes)
+        return gated * (1 - gated_per_active)
+
 
 @dataclass(frozen=True)
 class Streams:

@@ -29,7 +29,7 @@ def print_characterization(result: Characterization, base: Base, path: Path) -> 
     console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
     console.print(_events(result, base))
     console.print(_units(result))
-    for line in _findings(result):
+    for line in _findings(result, base):
         console.print(line, highlight=False, markup=False)
     console.print(f"Written to {path}: dtss-sim --tech {path}", highlight=False, markup=False, soft_wrap=True)
 
@@ -62,7 +62,7 @@ def _units(result: Characterization) -> Table:
     return table
 
 
-def _findings(result: Characterization) -> list[str]:
+def _findings(result: Characterization, base: Base) -> list[str]:
     events, sample, fit = result.events, result.sample, result.fit
     layers = [abs(error) for error in fit.layer_errors.values()] or [0.0]
     period = PICO / result.frequency_mhz
@@ -70,7 +70,9 @@ def _findings(result: Characterization) -> list[str]:
     gated, still = events.gated_accumulate / events.accumulate, sample.silent_pj_per_lane / events.accumulate
     gates = "with" if result.clock_gates else "without"
     found = [
-        f"Zero gating: a gated lane takes {gated:.0%} of an active one, in a word without spikes {still:.1%}.",
+        f"Zero gating: a gated lane takes {gated:.0%} of an active one, in a word without spikes {still:.1%}. It saves "
+        f"{result.gating_saving(gated):.0%} of what the sample's lanes would take were all active, by table {base.name} "
+        f"{result.gating_saving(base.events['gated_accumulate'] / base.events['accumulate']):.0%}.",
         (
             f"What moves is the lane that changes: {fit.per_changed_lane_pj:.2f} pJ each; a fit that knows them has "
             f"R² {fit.r_squared_with_changes:.2f}, but no counter of the machine does."
