@@ -24,9 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of dtss-sim."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.schedule is None and not options.paper:
+    if options.schedule is None and not options.paper and not options.print_tech:
         parser.error("the following arguments are required: SCHEDULE")
-    run = _run_paper if options.paper else _run
+    run = _run_paper if options.paper else _print_technology if options.print_tech else _run
     return run_command("dtss-sim", lambda: run(options), options.debug)
 
 
@@ -54,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME|FILE",
         help="energies: 45nm (default), 28nm-asic, 28nm-fpga (also as 28nm), or your own TOML table",
     )
+    parser.add_argument(
+        "--print-tech", action="store_true",
+        help="instead of simulating: print that table as JSON, and with a SCHEDULE what events cost on its machine",
+    )  # fmt: skip
     parser.add_argument(
         "--in-memory", metavar="NAME|FILE",
         help="also say what the stored weights would take on RRAM crossbars: 32nm-imc, or your own TOML table",
@@ -111,6 +115,21 @@ def _run_paper(options: argparse.Namespace) -> int:
         sys.stdout.write(encode(found).decode())
     elif not options.quiet:
         print_checks(found, _console())
+    return EXIT_OK
+
+
+def _print_technology(options: argparse.Namespace) -> int:
+    """For scripts and for dtss-rtl, which looks events up in a table this way."""
+    import msgspec
+
+    from dtss.compiler.schedule.io import load
+    from dtss.hwsim.energy import access_energies
+    from dtss.hwsim.technology import load_technology
+
+    technology = load_technology(options.tech)
+    schedule = None if options.schedule is None else load(options.schedule).schedule
+    printed = {"table": technology, "events": None if schedule is None else access_energies(schedule, technology)}
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(printed, order="sorted"), indent=2).decode() + "\n")
     return EXIT_OK
 
 

@@ -5,6 +5,7 @@ confidence. Tables are never mixed: a run uses one, and its report names it.
 
     published    in the named source, as it stands
     derived      follows from published numbers
+    measured     by `dtss-rtl characterize`, from a netlist that simulates real spikes
     quoted       in the named source according to another one, the source itself not seen
     scaled       another table's entry, no assumption, taken to this node and supply by hwsim/scaling.py
     assumption   nobody published it for this machine
@@ -28,7 +29,7 @@ import msgspec
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.hwsim.scaling import CITATION, VOLTAGES, covers, energy_ratio
 
-Confidence = Literal["published", "derived", "quoted", "scaled", "assumption"]
+Confidence = Literal["published", "derived", "measured", "quoted", "scaled", "assumption"]
 
 
 class WidthAnchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_generate(commands.add_parser("generate", help="write Verilog, and what its memories and the DRAM hold"))
     _add_verify(commands.add_parser("verify", help="lint, check the structure, and simulate whole images"))
     _add_synth(commands.add_parser("synth", help="resources of an FPGA, or area in a cell library, with Yosys"))
+    _add_characterize(commands.add_parser("characterize", help="energy of events, from netlists that simulate spikes"))
     return parser
 
 
@@ -90,6 +91,45 @@ def _add_synth(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--work", type=Path, metavar="DIR", help="where Yosys works (default: DIR/verify/synth)")
     _add_common(parser, _synth)
+
+
+def _add_characterize(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Map the array, the accumulators, the neurons and the zero check to cells with Yosys, simulate the netlists on "
+        "the spikes and weights of sample images, and write a technology table for dtss-sim: transitions × energies of "
+        "cells, before layout. A netlist that computes anything wrong is an error."
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder written by `dtss-rtl generate`")
+    parser.add_argument("--liberty", type=Path, required=True, metavar="FILE", help="the cells (.lib, .lib.gz)")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="TABLE.toml", help="table to write")
+    parser.add_argument(
+        "--base",
+        default="45nm",
+        metavar="NAME|FILE",
+        help="table of what is not measured: memories, DRAM (default: 45nm)",
+    )
+    parser.add_argument(
+        "--node-nm", type=positive, metavar="NM", help="node of the library; without it the base table's stands there"
+    )
+    parser.add_argument("--images", type=positive, default=4, metavar="N", help="first N sample images (default: 4)")
+    parser.add_argument(
+        "--words", type=positive, default=4096, metavar="N", help="words and neuron updates to simulate (default: 4096)"
+    )
+    parser.add_argument("--seed", type=index, default=0, metavar="N", help="of the sample (default: 0)")
+    parser.add_argument(
+        "--slew", type=positive, default=50, metavar="PS", help="transition of what comes from outside (default: 50)"
+    )
+    parser.add_argument("--whole-array", action="store_true", help="simulate every column, not one")
+    parser.add_argument("--no-clock-gates", action="store_true", help="leave them out, though the library has some")
+    parser.add_argument(
+        "--timeout",
+        type=positive,
+        default=3600,
+        metavar="SECONDS",
+        help="of each unit's mapping (default: %(default)s)",
+    )
+    parser.add_argument("--work", type=Path, metavar="DIR", help="where Yosys works (default: DIR/verify)")
+    _add_common(parser, _characterize)
 
 
 def _add_common(parser: argparse.ArgumentParser, run: object) -> None:
@@ -185,6 +225,38 @@ def _synth(options: argparse.Namespace) -> int:
     for finding in synthesis.findings:
         print(f"dtss-rtl: {finding}", file=sys.stderr)
     return EXIT_OK if synthesis.passed else EXIT_CHECK_FAILED
+
+
+def _characterize(options: argparse.Namespace) -> int:
+    from dtss.rtl.characterize.measure import Job, characterize
+    from dtss.rtl.characterize.report import characterization_object, print_characterization
+    from dtss.rtl.characterize.table import read_base, write_table
+    from dtss.rtl.generate import read_manifest
+
+    folder = options.folder.resolve()
+    read_manifest(folder)
+    if not options.output.resolve().parent.is_dir():
+        raise BadInputError(str(options.output), "has no folder to be written in", "make it first")
+    base = read_base(options.base, folder)
+    job = Job(
+        folder=folder,
+        liberty=options.liberty.resolve(),
+        work=options.work and options.work.resolve(),
+        images=options.images,
+        words=options.words,
+        seed=options.seed,
+        slew_ps=float(options.slew),
+        clock_gates=not options.no_clock_gates,
+        whole_array=options.whole_array,
+        timeout_seconds=options.timeout,
+    )
+    result = characterize(job, _ignore if options.quiet else _say)
+    write_table(options.output, result, base, options.node_nm, folder)
+    if options.json:
+        _print_json(characterization_object(result, base))
+    elif not options.quiet:
+        print_characterization(result, base, options.output)
+    return EXIT_OK
 
 
 def _print_json(result: object) -> None:

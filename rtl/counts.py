@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,20 +46,25 @@ CountsOf = Callable[[Image], NodeCounts]
 
 def counts_of_dtss_sim(image: Image) -> NodeCounts:
     """Run dtss-sim on the image and read its JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        pixels, answer = Path(folder) / "image.npy", Path(folder) / "counts.json"
+        np.save(pixels, image.loaded.tensors[io.IMAGES][image.index : image.index + 1])
+        run_dtss_sim([str(image.schedule_file), "--images", str(pixels), "--json", str(answer), "--quiet"])
+        result = msgspec.json.decode(answer.read_bytes())
+    return {layer["name"]: layer["counts"] | {STALLS: layer["dram"][STALLS]} for layer in result["layers"]}
+
+
+def run_dtss_sim(arguments: Sequence[str]) -> str:
+    """What it prints; `BadInputError` with what it says, if it fails."""
     places = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     command = shutil.which("dtss-sim", path=places)
     if command is None:
         raise MissingToolError("dtss-sim", "is not on PATH", "install dtss in this environment")
-    with tempfile.TemporaryDirectory() as folder:
-        pixels, answer = Path(folder) / "image.npy", Path(folder) / "counts.json"
-        np.save(pixels, image.loaded.tensors[io.IMAGES][image.index : image.index + 1])
-        arguments = [str(image.schedule_file), "--images", str(pixels), "--json", str(answer), "--quiet"]
-        done = subprocess.run([command, *arguments], capture_output=True, text=True, check=False)
-        if done.returncode:
-            found = f"failed with exit code {done.returncode}: {done.stderr.strip()}"
-            raise BadInputError("dtss-sim", found, "run it by hand")
-        result = msgspec.json.decode(answer.read_bytes())
-    return {layer["name"]: layer["counts"] | {STALLS: layer["dram"][STALLS]} for layer in result["layers"]}
+    done = subprocess.run([command, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        found = f"failed with exit code {done.returncode}: {done.stderr.strip()}"
+        raise BadInputError("dtss-sim", found, "run it by hand")
+    return done.stdout
 
 
 def counts_of_the_rules(image: Image) -> NodeCounts:

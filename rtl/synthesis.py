@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
 import os
 import re
@@ -18,6 +17,8 @@ from typing import Literal, get_args
 import msgspec
 
 from dtss.compiler.schedule.errors import BadInputError, CheckFailedError
+from dtss.rtl.characterize.library import HINT as LIBERTY_HINT
+from dtss.rtl.characterize.library import unpack
 from dtss.rtl.generate import TOP, WORK, read_manifest
 from dtss.rtl.netlist import (
     ECP5_CELLS,
@@ -118,17 +119,17 @@ def synthesise(job: Job, say: Callable[[str], None]) -> Synthesis:
     """Elaborate, map and count; `say` hears what is under way."""
     yosys = find_tool("yosys", "pip install 'dtss[formal]'")
     placer = find_tool("nextpnr-ecp5", "pip install 'dtss[place]'") if job.place else None
-    _prepare(job)
+    prepare(job)
     if job.liberty is not None:
         say(f"reading {job.liberty}")
-        _read_liberty(job, job.liberty, yosys)
+        read_liberty(job, job.liberty, yosys)
     say(f"elaborating {job.top}")
     elaborate = [*_read(job), f"hierarchy -check -top {job.top}", "proc", "opt_clean", "check -assert"]
-    _run_yosys(job, yosys, "elaborate", [*elaborate, "write_rtlil elaborated.il", "write_json elaborated.json"])
+    run_yosys(job, yosys, "elaborate", [*elaborate, "write_rtlil elaborated.il", "write_json elaborated.json"])
     top = _asked_module(job, read_netlist(job.work / "elaborated.json"))
     say(f"mapping {job.module or job.top}: minutes")
     mapping = ["read_rtlil elaborated.il", *_mapping(job, top), "write_json netlist.json", *_flat(job)]
-    _run_yosys(job, yosys, "map", mapping)
+    run_yosys(job, yosys, "map", mapping)
     netlist = read_netlist(job.work / "netlist.json")
     frequency = None
     if placer is not None:
@@ -150,7 +151,7 @@ def find_tool(name: str, hint: str) -> list[str]:
     return [path]
 
 
-def _prepare(job: Job) -> None:
+def prepare(job: Job) -> None:
     """All inputs in the folder where Yosys runs: YoWASP's sees no other. What an earlier run left goes."""
     for folder, files in (("rtl", job.sources), ("memories", job.contents)):
         (job.work / folder).mkdir(parents=True, exist_ok=True)
@@ -167,24 +168,19 @@ def _read(job: Job) -> list[str]:
     return [f"read_verilog {' '.join(f'rtl/{file.name}' for file in job.sources)}"]
 
 
-def _read_liberty(job: Job, liberty: Path, yosys: list[str]) -> None:
+def read_liberty(job: Job, liberty: Path, yosys: list[str]) -> None:
     """Unpack the file to cells.lib, and see that Yosys can map to it."""
-    hint = "give a liberty file (.lib, or .lib.gz) of standard cells"
-    try:
-        packed = liberty.read_bytes()
-        content = gzip.decompress(packed) if liberty.suffix == ".gz" else packed
-    except (OSError, EOFError) as error:
-        raise BadInputError(str(liberty), f"cannot be read ({error})", hint) from None
+    content = unpack(liberty)
     (job.work / "cells.lib").write_bytes(content)
     if b"library" not in content:
-        raise BadInputError(str(liberty), "has no library", hint)
+        raise BadInputError(str(liberty), "has no library", LIBERTY_HINT)
     try:
-        _run_yosys(job, yosys, "liberty", ["read_liberty -lib -ignore_miss_func cells.lib"])
+        run_yosys(job, yosys, "liberty", ["read_liberty -lib -ignore_miss_func cells.lib"])
     except CheckFailedError as error:
-        raise BadInputError(str(liberty), error.found, hint) from None
+        raise BadInputError(str(liberty), error.found, LIBERTY_HINT) from None
     areas = _liberty_areas(content.decode(errors="replace"))
-    if not areas or b"ff" not in content:
-        raise BadInputError(str(liberty), "has no cells with an area, or no flip-flop", hint)
+    if not areas or re.search(rb"\bff\s*\(", content) is None:
+        raise BadInputError(str(liberty), "has no cells with an area, or no flip-flop", LIBERTY_HINT)
 
 
 def _liberty_areas(text: str) -> dict[str, float]:
@@ -237,11 +233,13 @@ def _flat(job: Job) -> list[str]:
     return ["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean -purge", "write_json mapped.json"]
 
 
-def _run_yosys(job: Job, yosys: Sequence[str], stage: str, commands: Sequence[str]) -> None:
+def run_yosys(job: Job, yosys: Sequence[str], stage: str, commands: Sequence[str]) -> None:
     (job.work / f"{stage}.ys").write_text("\n".join(commands) + "\n", encoding="utf-8")
-    log = _run(job, [*yosys, "-q", "-l", f"{stage}.log", "-s", f"{stage}.ys"], stage)
-    if log is not None:
-        raise CheckFailedError(f"Yosys, {stage}", _first_error(log), f"see {job.work / stage}.log")
+    log = job.work / f"{stage}.log"
+    said = _run(job, [*yosys, "-q", "-l", log.name, "-s", f"{stage}.ys"], stage)
+    if said is not None:
+        said = said.strip() or (log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "")
+        raise CheckFailedError(f"Yosys, {stage}", _first_error(said), f"see {log}")
 
 
 def _run(job: Job, command: Sequence[str], stage: str) -> str | None:

@@ -11,7 +11,7 @@ import pytest
 
 from dtss.hwsim import cli
 from dtss.hwsim.cli import main
-from dtss.hwsim.technology import shipped_tables
+from dtss.hwsim.technology import load_technology, shipped_tables
 from dtss.rtl.cli import main as generate_verilog
 
 RUN = "import sys; from dtss.hwsim.cli import main; sys.exit(main())"
@@ -329,6 +329,18 @@ def test_wrong_share_of_zeros(share: str, small_path: Path, capsys: pytest.Captu
         main([str(small_path), "--compare", f"--ann-zeros={share}"])
     assert stop.value.code == 2
     assert f"{share!r} is not a number from 0 to 1" in capsys.readouterr().err
+
+
+def test_printing_a_table(small_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a schedule also what events cost at its machine's widths."""
+    assert main(["--tech", "45nm", "--print-tech"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert alone["events"] is None and alone["table"]["zero_check"]["pj"] == 0.001
+    assert main([str(small_path), "--print-tech"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    width = json.loads(small_path.read_bytes())["hardware"]["widths"]["accumulator"]
+    assert printed["table"] == alone["table"]
+    assert printed["events"]["accumulate"] == pytest.approx(load_technology("45nm").accumulate.at(width))
 
 
 def test_comparing_with_a_table_that_has_no_multiplication(

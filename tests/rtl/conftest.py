@@ -39,6 +39,8 @@ from dtss.compiler.schedule.geometry import geometry, offsets_per_word
 from dtss.compiler.schedule.hardware import Array, Dram, Hardware, Memory, Widths
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.compiler.schedule.numerics import FixedLeak, ShiftLeak
+from dtss.rtl.simulators import MissingToolError
+from dtss.rtl.synthesis import find_tool
 
 TIME_STEPS = 3
 SIZE, HEADS, WIDTH = 5, 2, 4  # an image of SIZE × SIZE tokens, HEADS heads of WIDTH channels
@@ -228,6 +230,15 @@ def small_schedule(tmp_path: Path) -> Callable[..., Path]:
 def small(small_schedule: Callable[..., Path]) -> LoadedSchedule:
     """The small network on the demo's machine, time innermost."""
     return io.load(small_schedule())
+
+
+@pytest.fixture
+def yosys() -> None:
+    """Skips where there is none."""
+    try:
+        find_tool("yosys", "")
+    except MissingToolError:
+        pytest.skip("needs yosys: pip install 'dtss[formal]'")
 
 
 @pytest.fixture(scope="session")

@@ -170,14 +170,6 @@ endmodule
 """
 
 
-@pytest.fixture
-def yosys() -> None:
-    try:
-        module_under_test.find_tool("yosys", "")
-    except MissingToolError:
-        pytest.skip("needs yosys: pip install 'dtss[formal]'")
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("yosys")
 class TestWithYosys:
