@@ -258,53 +258,77 @@ def run_neurons(
 @kernel
 def count_spiking(values: Array, counts: NDArray[np.int64]) -> None:
     """counts[f] = how many of values [f, N] are 1; they are 0 or 1."""
-    for frame in range(values.shape[0]):
+    size = values.shape[1]
+    for frame in range(len(values)):
         total = 0
-        for index in range(values.shape[1]):
+        for first in range(frame * size, (frame + 1) * size - BYTES + 1, BYTES):
+            total += count_set(bits_set(values, first, 1))
+        for index in range(size // BYTES * BYTES, size):
             total += values[frame, index]
         counts[frame] = total
 
 
 @kernel
-def count_ones(values: Array, lanes: int, ones: Index) -> None:
-    """ones[r, b, k] = ones of plane b in the values lanes·k … of row r: [rows, C] → [rows, planes, slices]."""
-    rows, channels = values.shape
-    _, planes, slices = ones.shape
-    for row in range(rows):
-        for part in range(slices):
-            last = min(channels, part * lanes + lanes)
-            for plane in range(planes):
-                total = 0
-                for first in range(part * lanes, last, BYTES):
-                    width = min(BYTES, last - first)
-                    if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
-                        found = bits_set(values, row * channels + first, 1 << plane)
-                        total += count_set(found & (EVERY_BIT >> np.uint64(BYTES - width)))
-                    else:
-                        for channel in range(first, first + width):
-                            total += (values[row, channel] >> plane) & 1
-                ones[row, plane, part] = total
+def count_ones(
+    values: Array, group_stride: int, row_stride: int, rows: int, length: int, lanes: int, ones: Index
+) -> None:
+    """ones[i, g, r, k, s, b] = ones of plane b in the values lanes·k … of row r of group g.
+
+    values [steps, B, N]: a row is `length` of them, from g · group_stride + r · row_stride on.
+    ones [B, groups, at least rows, slices, steps, planes].
+    """
+    steps, batch, size = values.shape
+    groups, slices, planes = ones.shape[1], ones.shape[3], ones.shape[5]
+    for step in range(steps):
+        for image in range(batch):
+            for group in range(groups):
+                for row in range(rows):
+                    start = group * group_stride + row * row_stride
+                    flat = (step * batch + image) * size + start
+                    for part in range(slices):
+                        last = min(length, part * lanes + lanes)
+                        for plane in range(planes):
+                            total, at = 0, part * lanes
+                            while at < last:  # a range with a step costs more than what is in it
+                                if values.itemsize == 1 and flat + at + BYTES <= values.size:
+                                    wanted = EVERY_BIT >> np.uint64(max(0, BYTES - (last - at)))
+                                    total += count_set(bits_set(values, flat + at, 1 << plane) & wanted)
+                                else:
+                                    for index in range(start + at, start + min(last, at + BYTES)):
+                                        total += (values[step, image, index] >> plane) & 1
+                                at += BYTES
+                            ones[image, group, row, part, step, plane] = total
 
 
 @kernel
-def gather_ones(per_row: Index, taps: Index, offsets_per_word: int, words: Index) -> None:
-    """Ones of each streamed word from those of each row's slices.
-
-    per_row [S, B, rows, planes, slices]; words [B, P, S, planes, tiles].
-    A word holds `offsets_per_word` kernel offsets (all slices of one if it is 1); taps as in `add_weight_rows`.
-    """
-    batch, positions, steps, planes, _ = words.shape
-    slices = per_row.shape[4]
-    first_tiles = np.arange(taps.shape[1]) // offsets_per_word * slices
-    words[:] = 0
-    for image in range(batch):
-        for position in range(positions):
-            for step in range(steps):
+def add_offsets(ones: Index, taps: Index, offsets_per_word: int, words: Index) -> None:
+    """words[i, g, p, w, s, b] = Σ ones of the rows under kernel offsets `offsets_per_word` · w …, of one slice each."""
+    for image in range(words.shape[0]):
+        for group in range(words.shape[1]):
+            for position in range(words.shape[2]):
+                words[image, group, position] = 0
                 for offset in range(taps.shape[1]):
-                    row, first = taps[position, offset], first_tiles[offset]
-                    if row >= 0:
-                        for plane in range(planes):
-                            for part in range(slices):
-                                words[image, position, step, plane, first + part] += per_row[
-                                    step, image, row, plane, part
-                                ]
+                    row = taps[position, offset]
+                    for step in range(words.shape[4]):
+                        for plane in range(words.shape[5]):
+                            found = ones[image, group, row, 0, step, plane]
+                            words[image, group, position, offset // offsets_per_word, step, plane] += found
+
+
+@kernel
+def count_ones_across(values: Array, lanes: int, ones: Index) -> None:
+    """As `count_ones` of values [steps, B, N, C] turned around: rows are channels, group after group."""
+    steps, batch, length, _ = values.shape
+    _, groups, rows, slices, _, planes = ones.shape
+    totals = np.zeros(rows, np.int32)
+    for step in range(steps):
+        for image in range(batch):
+            for group in range(groups):
+                for plane in range(planes):
+                    for part in range(slices):
+                        totals[:] = 0
+                        for index in range(part * lanes, min(length, part * lanes + lanes)):
+                            for row in range(rows):
+                                totals[row] += (values[step, image, index, group * rows + row] >> plane) & 1
+                        for row in range(rows):
+                            ones[image, group, row, part, step, plane] = totals[row]

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import Counts
-from dtss.compiler.schedule.dram import DramCounts, DramRules, Timeline
+from dtss.compiler.schedule.cycles import Counts, counts_of_table
+from dtss.compiler.schedule.dram import DramCounts, DramRules, Timeline, dram_counts_of_table
 from dtss.compiler.schedule.format import AnyNode, Product, Schedule
 from dtss.compiler.schedule.images import Pixels
 from dtss.compiler.schedule.io import LoadedSchedule
@@ -31,6 +31,7 @@ from dtss.hwsim.energy import (
     configuration_bits,
     node_energies,
     total,
+    totals,
 )
 from dtss.hwsim.execute import Program, run_program
 from dtss.hwsim.images import Samples
@@ -43,9 +44,10 @@ from dtss.hwsim.values import NodeRun
 Progress = Callable[[int, int], None]
 
 
-class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
+class NodeResult(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One node: its exact counts, on chip and at the DRAM, and its energy, all per image.
 
+    events [COUNTS, B], moved [DRAM_COUNTS, B]: what `counts` and `dram` name.
     group: the layer group of the first LIF that the node is or leads to.
     neuron: the LIF that walks this product's accumulators.  spikes: of a LIF, [B, T].
     by_step: what of it belongs to each step, where that was asked for.
@@ -54,11 +56,19 @@ class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
     node: AnyNode
     group: str | None
     neuron: str | None
-    counts: Counts
-    dram: DramCounts
+    events: NDArray[np.int64]
+    moved: NDArray[np.int64]
     energy_pj: EnergyByKind
     spikes: NDArray[np.int64] | None
     by_step: StepCounts | None = None
+
+    @cached_property
+    def counts(self) -> Counts:
+        return counts_of_table(self.events)
+
+    @cached_property
+    def dram(self) -> DramCounts:
+        return dram_counts_of_table(self.moved)
 
     @property
     def name(self) -> str:
@@ -155,17 +165,21 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """[B]: over all nodes and kinds."""
         return self.compute_pj + self.memory_pj + self.leakage_pj
 
-    @cached_property
+    @property
     def compute_pj(self) -> Picojoules:
-        return add_up([node.compute_pj for node in self.nodes])
+        return self._totals[0]
 
-    @cached_property
+    @property
     def memory_pj(self) -> Picojoules:
-        return add_up([node.memory_pj for node in self.nodes])
+        return self._totals[1]
+
+    @property
+    def leakage_pj(self) -> Picojoules:
+        return self._totals[2]
 
     @cached_property
-    def leakage_pj(self) -> Picojoules:
-        return add_up([node.leakage_pj for node in self.nodes])
+    def _totals(self) -> tuple[Picojoules, Picojoules, Picojoules]:
+        return totals([node.energy_pj for node in self.nodes])
 
     @cached_property
     def latency_us(self) -> NDArray[np.float64]:
@@ -341,10 +355,9 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         run_cycles = {node.name: found.block_cycles for node, found in zip(schedule.nodes, activity, strict=True)}
         when = self.dram.timeline(run_cycles)
         costs = access_energies(schedule, technology)
-        dram = self.dram.counts(when.waited)
-        counts, moved = [found.counts for found in activity], [dram[node.name] for node in schedule.nodes]
-        energies = node_energies(counts, moved, costs)
-        batch = len(counts[0].cycles)
+        table, dram = np.stack([found.table for found in activity]), self.dram.table(when.waited)
+        energies = node_energies(table, dram, costs)
+        batch = table.shape[2]
 
         def steps(node: AnyNode, found: NodeActivity) -> StepCounts | None:
             return self.steps[node.name].counts(batch, found.streamed) if self.steps else None
@@ -354,13 +367,15 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
                 node=node,
                 group=group,
                 neuron=node.neuron if isinstance(node, Product) else None,
-                counts=found.counts,
-                dram=dram[node.name],
+                events=events,
+                moved=moved,
                 energy_pj=energy,
                 spikes=found.spikes,
                 by_step=steps(node, found),
             )
-            for node, group, found, energy in zip(schedule.nodes, self.groups, activity, energies, strict=True)
+            for node, group, found, events, moved, energy in zip(
+                schedule.nodes, self.groups, activity, table, dram, energies, strict=True
+            )
         )
         return results, when
 
@@ -373,9 +388,8 @@ def _join(chunks: list[Chunk]) -> tuple[NodeActivity, ...]:
 
 
 def _join_node(parts: tuple[NodeActivity, ...]) -> NodeActivity:
-    counts = {name: np.concatenate([getattr(part.counts, name) for part in parts]) for name in Counts.__struct_fields__}
     return NodeActivity(
-        counts=Counts(**counts),
+        table=np.concatenate([part.table for part in parts], axis=1),
         block_cycles=np.concatenate([part.block_cycles for part in parts]),
         spikes=_join_found([part.spikes for part in parts]),
         streamed=_join_found([part.streamed for part in parts]),

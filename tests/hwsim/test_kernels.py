@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtss.hwsim.dense import multiply_dense, multiply_dense_by_head, weight_panels
-from dtss.hwsim.kernels import count_events, count_ones, list_events
+from dtss.hwsim.kernels import count_events, count_ones, count_ones_across, list_events
 from tests.hwsim.random_networks import many
 
 seeds = st.integers(0, 2**32 - 1)
@@ -61,9 +61,13 @@ def test_ones_of_every_plane(dtype: type, channels: int, lanes: int, seed: int) 
     planes = 8 * np.dtype(dtype).itemsize
     values: np.ndarray = random.integers(0, 1 << planes, (3, channels)).astype(dtype)
     bits = values[:, None] >> np.arange(planes, dtype=dtype)[:, None] & 1
-    ones = np.empty((3, planes, -(-channels // lanes)), np.int32)
-    count_ones(values, lanes, ones)
-    np.testing.assert_array_equal(ones, np.add.reduceat(bits.astype(np.int32), range(0, channels, lanes), axis=2))
+    expected = np.add.reduceat(bits.astype(np.int32), range(0, channels, lanes), axis=2)
+    ones = np.empty((1, 1, 3, -(-channels // lanes), 1, planes), np.int32)
+    count_ones(values.reshape(1, 1, -1), 0, channels, 3, channels, lanes, ones)
+    np.testing.assert_array_equal(ones[0, 0, :, :, 0], expected.swapaxes(1, 2))
+    ones[:] = -1
+    count_ones_across(np.ascontiguousarray(values.T)[None, None], lanes, ones)
+    np.testing.assert_array_equal(ones[0, 0, :, :, 0], expected.swapaxes(1, 2))
 
 
 WITHOUT_BYTES = """
