@@ -159,23 +159,38 @@ def add_weight_multiples(
 
 
 @kernel
-def multiply_by_head(streamed: Array, stationary: Array, sums: Array) -> None:
-    """sums[f, g, p] = Σ_k streamed[f, g, p, k] · stationary[f, g, k], where the streamed value is not zero."""
-    frames, heads, positions, length = streamed.shape
-    outputs = stationary.shape[3]
-    total = np.zeros(outputs, sums.dtype)
-    for frame in range(frames):
-        for head in range(heads):
-            for position in range(positions):
-                total[:] = 0
-                for index in range(length):
-                    amount = streamed[frame, head, position, index]
-                    if amount != 0:
-                        row = stationary[frame, head, index]
-                        for output in range(outputs):
-                            total[output] += amount * row[output]
-                for output in range(outputs):
-                    sums[frame, head, position, output] = total[output]
+def multiply_by_head(
+    streamed: Array, stationary: Array, sizes: tuple[int, int, int, int], strides: NDArray[np.int64], sums: Array
+) -> None:
+    """Row (g, a, b) of the sums gets streamed value (g, a, b) times stationary row (g, a, b), if the value is not zero.
+
+    All [frames, N]; sizes: of g, a, b, and of a row; strides [3, 3]: of g, a and b in each, as in the arguments.
+    In which the streamed b is 1, and one of the others' a and b is 0.
+    """
+    groups, rows, length, outputs = sizes
+    sums[:] = 0
+    for frame in range(len(streamed)):
+        for group in range(groups):
+            for row in range(rows):
+                start = group * strides[0, 0] + row * strides[0, 1]
+                held = group * strides[1, 0] + row * strides[1, 1]
+                made = group * strides[2, 0] + row * strides[2, 1]
+                first = 0
+                while first < length:
+                    left = EVERY_BIT >> np.uint64(max(0, BYTES - (length - first)))
+                    at = frame * streamed.shape[1] + start + first
+                    if streamed.itemsize == 1 and at + BYTES <= streamed.size:
+                        left &= bits_set(streamed, at, 255)
+                    while left != 0:
+                        index = first + lowest_set(left)
+                        left &= left - np.uint64(1)
+                        amount = sums.dtype.type(streamed[frame, start + index])
+                        if amount != 0:
+                            operand = np.uint64(held + index * strides[1, 2])
+                            total = np.uint64(made + index * strides[2, 2])
+                            for output in range(np.uint64(outputs)):  # unsigned: not looked at for being negative
+                                sums[frame, total + output] += amount * stationary[frame, operand + output]
+                    first += BYTES
 
 
 @kernel
@@ -195,30 +210,29 @@ def add_bias(sums: Array, factor: int, bias: Array, values: Array, limits: NDArr
 
 @kernel
 def run_neurons(
-    sums: Array, source: Index, factor: int, bias: Array, biased: Index,
+    sums: Array, begin: int, end: int, taken: Index, factor: int, bias: Array, biased: Index,
     threshold: Array, reset_to: Array, initial: Array,
     hard: bool, by_shift: bool, leak_shift: int, leak_multiplier: int,
     emitted: Index, spikes: NDArray[np.uint8], membranes: Array, limits: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """I = sum · factor + bias; H = leak(U) + I; Y = [H ≥ θ]; U = H − R·Y (soft) or Y ? R : H (hard), for all steps.
 
-    Neurons n are taken a block at a time; bias, θ, R and the initial U are those of a block, over and over.
-    sums [steps computed, n]; source, biased [state steps]: which of them, −1 for none, and whether with a bias.
+    Of neurons begin … end − 1, a block at a time: bias, θ, R and the initial U are those of a block, over and over.
+    sums [steps computed, n]; taken, biased [state steps]: which of them, −1 for none, and whether with a bias.
     leak(U) = U − (U >> leak_shift) if by_shift, else (U · leak_multiplier) >> leak_shift.
     emitted [state steps]: which of spikes [active steps, n], −1 for none.  membranes [state steps or 0, n].
     limits [state steps, 4]: lowest and highest I, lowest and highest U.
     """
-    neurons = sums.shape[1]
     kind, bounds = initial.dtype.type, np.iinfo(initial.dtype)
     membrane = np.empty_like(initial)
     fires = np.empty(len(initial), np.uint8)
     no_bias, no_sums = np.zeros_like(initial), np.zeros(len(initial), sums.dtype)
-    for first in range(0, neurons, len(initial)):
-        count = min(len(initial), neurons - first)
+    for first in range(begin, end, len(initial)):
+        count = min(len(initial), end - first)
         membrane[:count] = initial[:count]
-        for step in range(len(source)):
+        for step in range(len(taken)):
             added = bias if biased[step] else no_bias
-            summed = sums[source[step], first : first + count] if source[step] >= 0 else no_sums[:count]
+            summed = sums[taken[step], first : first + count] if taken[step] >= 0 else no_sums[:count]
             out = spikes[emitted[step], first : first + count] if emitted[step] >= 0 else fires[:count]
             if by_shift and leak_shift == 1:  # as below; a known shift is compiled to narrower integers
                 for n in range(count):
@@ -253,6 +267,17 @@ def run_neurons(
             limits[step, 3] = max(limits[step, 3], high)
             if len(membranes) > 0:
                 membranes[step, first : first + count] = membrane[:count]
+
+
+@kernel
+def within(limits: NDArray[np.int64], bounds: NDArray[np.int64]) -> bool:
+    """Whether all (lowest, highest, …) of limits [parts, steps, 4] are in bounds [steps, 4]."""
+    for part in range(limits.shape[0]):
+        for step in range(limits.shape[1]):
+            for low in range(0, 4, 2):
+                if limits[part, step, low] < bounds[step, low] or limits[part, step, low + 1] > bounds[step, low + 1]:
+                    return False
+    return True
 
 
 @kernel

@@ -7,8 +7,8 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 
 import msgspec
 import numpy as np
@@ -38,6 +38,7 @@ from dtss.hwsim.images import Samples
 from dtss.hwsim.in_memory import InMemoryResult
 from dtss.hwsim.memory_use import images_per_chunk
 from dtss.hwsim.step_counts import SharedCycles, StepCounts, StepRules
+from dtss.hwsim.team import Team
 from dtss.hwsim.technology import Technology
 from dtss.hwsim.values import NodeRun
 
@@ -294,7 +295,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Result:
         """As `simulate`, on `threads`, None: the processors that this process may use.
 
-        Chunks of a batch are split over them; of a single chunk, the time steps of its larger products.
+        Chunks of a batch are split over them; of a single chunk, its larger nodes and counting.
         """
         schedule = self.loaded.schedule
         threads = threads or len(os.sched_getaffinity(0))
@@ -308,14 +309,11 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             with telling:
                 progress(next(done), whole)
 
-        def run_from(start: int, pool: Executor | None = None) -> Chunk:
-            return self.run_chunk(samples.pixels[start : start + size], advance, pool)
+        def run_from(start: int, team: Team | None = None) -> Chunk:
+            return self.run_chunk(samples.pixels[start : start + size], advance, team)
 
         with ThreadPoolExecutor(threads) as pool:
-            if len(starts) > 1:
-                chunks = list(pool.map(run_from, starts))
-            else:
-                chunks = [run_from(0, pool if threads > 1 else None)]
+            chunks = list(pool.map(run_from, starts)) if len(starts) > 1 else [run_from(0, Team(pool, threads - 1))]
         steps = np.concatenate([chunk.logits for chunk in chunks], axis=1) * schedule.output.scale
         nodes, when = self.account(_join(chunks), technology)
         return Result(
@@ -329,19 +327,22 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             configuration_energy_pj=self.configuration_bits * technology.dram.pj,
         )
 
-    def run_chunk(
-        self, pixels: Pixels, advance: Callable[[], None] = lambda: None, pool: Executor | None = None
-    ) -> Chunk:
-        """Images that run side by side."""
-        schedule = self.loaded.schedule
-        activity: list[NodeActivity] = []
+    def run_chunk(self, pixels: Pixels, advance: Callable[[], None] = lambda: None, team: Team | None = None) -> Chunk:
+        """Images that run side by side; events are counted when the team gets to it."""
+        schedule, team = self.loaded.schedule, team or Team()
+        activity: dict[str, NodeActivity] = {}
         logits = np.zeros((schedule.time_steps, len(pixels), len(schedule.output.classes)), np.int64)
-        for counter, run in zip(self.counters, run_program(self.program, pixels, pool=pool), strict=True):
-            activity.append(counter.activity(run))
+
+        def count(counter: Counter, run: NodeRun) -> None:
+            activity[run.node.name] = counter.activity(run)
+            advance()
+
+        for counter, run in zip(self.counters, run_program(self.program, pixels, team=team), strict=True):
+            team.later(partial(count, counter, run))
             if run.node.name == schedule.output.node:
                 logits = np.stack([run.value_at(t).reshape(len(pixels), -1) for t in range(schedule.time_steps)])
-            advance()
-        return Chunk(tuple(activity), logits.astype(np.int64))
+        team.share()
+        return Chunk(tuple(activity[node.name] for node in schedule.nodes), logits.astype(np.int64))
 
     def count(self, runs: Sequence[NodeRun]) -> tuple[NodeActivity, ...]:
         """Events of every node, from the values of one batch."""
