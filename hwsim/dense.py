@@ -46,11 +46,9 @@ def multiply_dense(values: NDArray[Any], taps: NDArray[np.int32], panels: NDArra
         for window in range(count):
             frame, position = divmod(first + window, len(taps))
             for offset in range(taps.shape[1]):
-                part = windows[window, offset * channels : (offset + 1) * channels]
-                if taps[position, offset] >= 0:
-                    part[:] = values[frame, taps[position, offset]]
-                else:
-                    part[:] = 0
+                row, start = taps[position, offset], np.uint64(offset * channels)
+                for channel in range(np.uint64(channels)):  # in a loop of its own: an assignment of slices takes longer
+                    windows[window, start + channel] = values[frame, row, channel] if row >= 0 else 0
         for panel in range(len(panels)):
             for window in range(0, count, 4):
                 a = b = c = d = e = f = g = h = no_sums()

@@ -26,9 +26,15 @@ def count_events(values: Array) -> NDArray[np.int64]:
     rows, channels = values.shape
     starts = np.zeros(rows + 1, np.int64)
     for row in range(rows):
-        count = np.int32(0)
-        for channel in range(channels):
-            count += values[row, channel] != 0
+        count, first = 0, 0
+        while first < channels:  # a range with a step costs more than what is in it
+            if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
+                wanted = EVERY_BIT >> np.uint64(max(0, BYTES - (channels - first)))
+                count += count_set(bits_set(values, row * channels + first, 255) & wanted)
+            else:
+                for channel in range(first, min(channels, first + BYTES)):
+                    count += values[row, channel] != 0
+            first += BYTES
         starts[row + 1] = starts[row] + count
     return starts
 
@@ -38,22 +44,22 @@ def list_events(values: Array, starts: NDArray[np.int64], amounts_wanted: bool) 
     """The channels of the values that `count_events` counted, and if wanted the values themselves."""
     rows, channels = values.shape
     found = np.empty(starts[rows] + 1, np.int32)  # one to spare: a zero is written, and then written over
+    at = np.uint64(0)
     for row in range(rows):
-        at = starts[row]
-        if at == starts[row + 1]:
-            continue
-        for first in range(0, channels, BYTES):
-            width = min(BYTES, channels - first)
+        first = 0
+        while first < channels:
             if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
-                left = bits_set(values, row * channels + first, 255) & (EVERY_BIT >> np.uint64(BYTES - width))
+                wanted = EVERY_BIT >> np.uint64(max(0, BYTES - (channels - first)))
+                left = bits_set(values, row * channels + first, 255) & wanted
                 while left != 0:
                     found[at] = first + lowest_set(left)
                     left &= left - np.uint64(1)
-                    at += 1
+                    at += np.uint64(1)
             else:
-                for channel in range(first, first + width):
+                for channel in range(first, min(channels, first + BYTES)):
                     found[at] = channel
-                    at += values[row, channel] != 0
+                    at += np.uint64(values[row, channel] != 0)
+            first += BYTES
     amounts = np.empty(starts[rows] if amounts_wanted else 0, np.int32)
     if amounts_wanted:
         for row in range(rows):
@@ -87,8 +93,9 @@ def add_weight_rows(
             for spare in range(count, count + 3):  # the row of zeros: whole groups of four
                 listed[spare] = len(weights) - 1
             total = sums[frame, position]
-            total[:] = 0
-            partial[:] = 0
+            for output in range(outputs):
+                total[output] = 0
+                partial[output] = 0
             left = budget
             event = 0
             while event < count:
@@ -139,8 +146,9 @@ def add_weight_multiples(
                 listed[spare] = 0
                 times[spare] = 0
             total = sums[frame, position]
-            total[:] = 0
-            partial[:] = 0
+            for output in range(outputs):
+                total[output] = 0
+                partial[output] = 0
             left = budget
             for event in range(0, count, 4):
                 i, j, k, m = times[event], times[event + 1], times[event + 2], times[event + 3]
@@ -229,7 +237,8 @@ def run_neurons(
     no_bias, no_sums = np.zeros_like(initial), np.zeros(len(initial), sums.dtype)
     for first in range(begin, end, len(initial)):
         count = min(len(initial), end - first)
-        membrane[:count] = initial[:count]
+        for n in range(count):  # in a loop of its own: an assignment of slices takes longer
+            membrane[n] = initial[n]
         for step in range(len(taken)):
             added = bias if biased[step] else no_bias
             summed = sums[taken[step], first : first + count] if taken[step] >= 0 else no_sums[:count]
