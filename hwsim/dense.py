@@ -21,16 +21,13 @@ WINDOWS = 16  # laid out at once: with one panel they stay in the first caches
 
 @kernel
 def weight_panels(rows: NDArray[np.integer[Any]]) -> NDArray[np.int8]:
-    """Weights [M, N, K, O] of a byte as [M, N, ⌈O/32⌉, ⌈K/4⌉, 32, 4], zeros where there are none."""
-    first, second, length, outputs = rows.shape
-    quads = -(-length // ELEMENTS)
-    panels = np.zeros((first, second, -(-outputs // OUTPUTS), quads, OUTPUTS, ELEMENTS), np.int8)
-    for i in range(first):
-        for j in range(second):
-            for element in range(length):
-                for output in range(outputs):
-                    quad = panels[i, j, output // OUTPUTS, element // ELEMENTS]
-                    quad[output % OUTPUTS, element % ELEMENTS] = rows[i, j, element, output]
+    """Weights [K, O] of a byte as [⌈O/32⌉, ⌈K/4⌉, 32, 4], zeros where there are none."""
+    length, outputs = rows.shape
+    panels = np.zeros((-(-outputs // OUTPUTS), -(-length // ELEMENTS), OUTPUTS, ELEMENTS), np.int8)
+    for element in range(length):
+        for output in range(outputs):
+            quad = panels[output // OUTPUTS, element // ELEMENTS]
+            quad[output % OUTPUTS, element % ELEMENTS] = rows[element, output]
     return panels
 
 
@@ -49,11 +46,9 @@ def multiply_dense(values: NDArray[Any], taps: NDArray[np.int32], panels: NDArra
         for window in range(count):
             frame, position = divmod(first + window, len(taps))
             for offset in range(taps.shape[1]):
-                part = windows[window, offset * channels : (offset + 1) * channels]
-                if taps[position, offset] >= 0:
-                    part[:] = values[frame, taps[position, offset]]
-                else:
-                    part[:] = 0
+                row, start = taps[position, offset], np.uint64(offset * channels)
+                for channel in range(np.uint64(channels)):  # in a loop of its own: an assignment of slices takes longer
+                    windows[window, start + channel] = values[frame, row, channel] if row >= 0 else 0
         for panel in range(len(panels)):
             for window in range(0, count, 4):
                 a = b = c = d = e = f = g = h = no_sums()
@@ -80,13 +75,3 @@ def multiply_dense(values: NDArray[Any], taps: NDArray[np.int32], panels: NDArra
                 for row in range(min(4, count - window)):
                     for output in range(min(OUTPUTS, outputs - panel * OUTPUTS)):
                         sums[first + window + row, panel * OUTPUTS + output] = tile[row, output]
-
-
-@kernel
-def multiply_dense_by_head(values: NDArray[Any], panels: NDArray[np.int8], sums: NDArray[Any]) -> None:
-    """sums[f, h] = values[f, h] · weights of its own: values [frames, heads, P, K], sums [frames, heads, P, O]."""
-    frames, heads, positions, _ = values.shape
-    taps = np.arange(positions).astype(np.int32).reshape(-1, 1)
-    for frame in range(frames):
-        for head in range(heads):
-            multiply_dense(values[frame, head : head + 1], taps, panels[frame, head], sums[frame, head])

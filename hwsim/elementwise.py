@@ -45,7 +45,8 @@ def _elementwise(node: Add | MaxPool | SumPool | TokenSum, inputs: list[Array]) 
 def _add(inputs: list[Array]) -> Array:
     """In an integer that holds any sum of what the inputs can hold."""
     reach = sum(int(np.iinfo(value.dtype).max) + 1 for value in inputs)
-    total: NDArray[Any] = inputs[0].astype(np.int32 if reach <= np.iinfo(np.int32).max else np.int64)
+    wide = next(kind for kind in (np.int16, np.int32, np.int64) if kind is np.int64 or reach <= np.iinfo(kind).max)
+    total: NDArray[Any] = inputs[0].astype(wide)
     for other in inputs[1:]:
         total += other
     return total

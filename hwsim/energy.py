@@ -25,6 +25,7 @@ Leakage: what the machine draws at all times, for as long as the node takes, its
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -32,8 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.accesses import READS, WRITES, AccessBits
-from dtss.compiler.schedule.cycles import COUNTS, Counts
-from dtss.compiler.schedule.dram import DramCounts, block_bits_of
+from dtss.compiler.schedule.cycles import COUNTS
+from dtss.compiler.schedule.dram import DRAM_COUNTS, block_bits_of
 from dtss.compiler.schedule.format import Schedule
 from dtss.compiler.schedule.hardware import Hardware
 from dtss.hwsim.technology import Technology
@@ -144,13 +145,13 @@ def leakage_uw(hardware: Hardware, technology: Technology) -> float:
 
 
 def node_energies(
-    counts: Sequence[Counts], dram: Sequence[DramCounts], costs: AccessEnergies
+    counts: NDArray[np.int64], dram: NDArray[np.int64], costs: AccessEnergies
 ) -> tuple[EnergyByKind, ...]:
-    """Energy of each node for each image: computed as tables [nodes, B]."""
+    """Energy of each node for each image, from [nodes, COUNTS, B] and [nodes, DRAM_COUNTS, B]."""
 
     def event(name: str) -> Picojoules:
-        rows = counts if name in COUNTS else dram
-        return np.concatenate([getattr(row, name) for row in rows]).reshape(len(counts), -1).astype(np.float64)
+        column = counts[:, COUNTS.index(name)] if name in COUNTS else dram[:, DRAM_COUNTS.index(name)]
+        return column.astype(np.float64)
 
     energies: dict[str, Picojoules] = {
         "accumulate": event("accumulates") * costs.accumulate,
@@ -194,6 +195,15 @@ def mean_energy(parts: Sequence[EnergyByKind]) -> EnergySums:
     return EnergySums(
         **{kind: float(sum(getattr(part, kind).mean() for part in parts)) for kind in EnergyByKind.__struct_fields__}
     )
+
+
+def totals(energies: Sequence[EnergyByKind]) -> tuple[Picojoules, Picojoules, Picojoules]:
+    """Of compute, memory and leakage, each [B]: `total` of every node, added up."""
+    table = np.concatenate([getattr(each, kind) for each in energies for kind in EnergyByKind.__struct_fields__])
+    by_node = table.reshape(len(energies), len(EnergyByKind.__struct_fields__), -1)
+    starts = (0, len(COMPUTE_KINDS), len(COMPUTE_KINDS) + len(MEMORY_KINDS), by_node.shape[1])
+    compute, memory, leakage = (add_up(by_node[:, first:last].sum(axis=1)) for first, last in pairwise(starts))
+    return compute, memory, leakage
 
 
 def add_up(parts: Sequence[Picojoules]) -> Picojoules:

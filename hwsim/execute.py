@@ -10,7 +10,6 @@ Shape letters as in `dtss.compiler.schedule.format`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import assert_never
@@ -34,6 +33,7 @@ from dtss.compiler.schedule.format import (
 from dtss.hwsim.elementwise import run_elementwise
 from dtss.hwsim.neurons import NeuronLayer, run_integrator
 from dtss.hwsim.products import AttentionByHead, Streamed, Tensors, WeightedProduct
+from dtss.hwsim.team import Team
 from dtss.hwsim.values import Array, AtSteps, NodeRun, Read, Stack, proved, stack_of
 
 Step = Image | WeightedProduct | AttentionByHead | NeuronLayer | Integrator | Add | MaxPool | SumPool | TokenSum
@@ -50,6 +50,10 @@ class Program:
     def of(cls, schedule: Schedule, tensors: Tensors) -> Program:
         """Weights laid out by element of the sum, widths chosen."""
         return cls(schedule, tuple(_step(schedule, tensors, node) for node in schedule.nodes))
+
+    @cached_property
+    def nodes(self) -> dict[str, AnyNode]:
+        return {node.name: node for node in self.schedule.nodes}
 
     @cached_property
     def finished(self) -> dict[str, list[str]]:
@@ -69,14 +73,15 @@ def execute(schedule: Schedule, tensors: Tensors, pixels: Array) -> Iterator[Nod
 
 
 def run_program(
-    program: Program, pixels: Array, *, record: bool = False, pool: Executor | None = None
+    program: Program, pixels: Array, *, record: bool = False, team: Team | None = None
 ) -> Iterator[NodeRun]:
-    """Run `pixels` [B, H, W, C], node by node; a value is dropped after its last reader. pool: helps with products."""
+    """Run `pixels` [B, H, W, C], node by node; a value is dropped after its last reader. team: shares large nodes."""
+    team = team or Team()
     values: dict[str, AtSteps] = {}
     streamed: dict[str, Streamed] = {}
     for node, step in zip(program.schedule.nodes, program.steps, strict=True):
-        sources = [(program.schedule.node(name), values[name]) for name in node.inputs]
-        run = _run(step, node, sources, pixels, streamed, record=record, pool=pool)
+        sources = [(program.nodes[name], values[name]) for name in node.inputs]
+        run = _run(step, node, sources, pixels, streamed, record=record, team=team)
         values[node.name] = run.values
         yield run
         for name in program.finished[node.name]:
@@ -106,21 +111,21 @@ def _run(
     streamed: dict[str, Streamed],
     *,
     record: bool,
-    pool: Executor | None,
+    team: Team,
 ) -> NodeRun:
     batch = len(pixels)
     match step:
         case Image():
             return NodeRun(step, batch, (), _image(step, pixels))
         case NeuronLayer():
-            return step.run(Read(*sources[0], step.node.state_steps, batch), batch, record=record)
+            return step.run(Read(*sources[0], step.node.state_steps, batch), batch, team, record=record)
         case Integrator():
             return run_integrator(step, Read(*sources[0], step.steps.active, batch), batch)
         case _:
             inputs = tuple(stack_of(source, held, node.steps.active, batch) for source, held in sources)
     match step:
         case WeightedProduct():
-            return step.run(inputs, _shared(step, inputs[0], sources[0][1], streamed), pool)
+            return step.run(inputs, _shared(step, inputs[0], sources[0][1], streamed), team)
         case AttentionByHead():
             return step.run(inputs)
         case Add() | MaxPool() | SumPool() | TokenSum():

@@ -26,9 +26,15 @@ def count_events(values: Array) -> NDArray[np.int64]:
     rows, channels = values.shape
     starts = np.zeros(rows + 1, np.int64)
     for row in range(rows):
-        count = np.int32(0)
-        for channel in range(channels):
-            count += values[row, channel] != 0
+        count, first = 0, 0
+        while first < channels:  # a range with a step costs more than what is in it
+            if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
+                wanted = EVERY_BIT >> np.uint64(max(0, BYTES - (channels - first)))
+                count += count_set(bits_set(values, row * channels + first, 255) & wanted)
+            else:
+                for channel in range(first, min(channels, first + BYTES)):
+                    count += values[row, channel] != 0
+            first += BYTES
         starts[row + 1] = starts[row] + count
     return starts
 
@@ -38,22 +44,22 @@ def list_events(values: Array, starts: NDArray[np.int64], amounts_wanted: bool) 
     """The channels of the values that `count_events` counted, and if wanted the values themselves."""
     rows, channels = values.shape
     found = np.empty(starts[rows] + 1, np.int32)  # one to spare: a zero is written, and then written over
+    at = np.uint64(0)
     for row in range(rows):
-        at = starts[row]
-        if at == starts[row + 1]:
-            continue
-        for first in range(0, channels, BYTES):
-            width = min(BYTES, channels - first)
+        first = 0
+        while first < channels:
             if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
-                left = bits_set(values, row * channels + first, 255) & (EVERY_BIT >> np.uint64(BYTES - width))
+                wanted = EVERY_BIT >> np.uint64(max(0, BYTES - (channels - first)))
+                left = bits_set(values, row * channels + first, 255) & wanted
                 while left != 0:
                     found[at] = first + lowest_set(left)
                     left &= left - np.uint64(1)
-                    at += 1
+                    at += np.uint64(1)
             else:
-                for channel in range(first, first + width):
+                for channel in range(first, min(channels, first + BYTES)):
                     found[at] = channel
-                    at += values[row, channel] != 0
+                    at += np.uint64(values[row, channel] != 0)
+            first += BYTES
     amounts = np.empty(starts[rows] if amounts_wanted else 0, np.int32)
     if amounts_wanted:
         for row in range(rows):
@@ -87,8 +93,9 @@ def add_weight_rows(
             for spare in range(count, count + 3):  # the row of zeros: whole groups of four
                 listed[spare] = len(weights) - 1
             total = sums[frame, position]
-            total[:] = 0
-            partial[:] = 0
+            for output in range(outputs):
+                total[output] = 0
+                partial[output] = 0
             left = budget
             event = 0
             while event < count:
@@ -139,8 +146,9 @@ def add_weight_multiples(
                 listed[spare] = 0
                 times[spare] = 0
             total = sums[frame, position]
-            total[:] = 0
-            partial[:] = 0
+            for output in range(outputs):
+                total[output] = 0
+                partial[output] = 0
             left = budget
             for event in range(0, count, 4):
                 i, j, k, m = times[event], times[event + 1], times[event + 2], times[event + 3]
@@ -159,23 +167,38 @@ def add_weight_multiples(
 
 
 @kernel
-def multiply_by_head(streamed: Array, stationary: Array, sums: Array) -> None:
-    """sums[f, g, p] = Σ_k streamed[f, g, p, k] · stationary[f, g, k], where the streamed value is not zero."""
-    frames, heads, positions, length = streamed.shape
-    outputs = stationary.shape[3]
-    total = np.zeros(outputs, sums.dtype)
-    for frame in range(frames):
-        for head in range(heads):
-            for position in range(positions):
-                total[:] = 0
-                for index in range(length):
-                    amount = streamed[frame, head, position, index]
-                    if amount != 0:
-                        row = stationary[frame, head, index]
-                        for output in range(outputs):
-                            total[output] += amount * row[output]
-                for output in range(outputs):
-                    sums[frame, head, position, output] = total[output]
+def multiply_by_head(
+    streamed: Array, stationary: Array, sizes: tuple[int, int, int, int], strides: NDArray[np.int64], sums: Array
+) -> None:
+    """Row (g, a, b) of the sums gets streamed value (g, a, b) times stationary row (g, a, b), if the value is not zero.
+
+    All [frames, N]; sizes: of g, a, b, and of a row; strides [3, 3]: of g, a and b in each, as in the arguments.
+    In which the streamed b is 1, and one of the others' a and b is 0.
+    """
+    groups, rows, length, outputs = sizes
+    sums[:] = 0
+    for frame in range(len(streamed)):
+        for group in range(groups):
+            for row in range(rows):
+                start = group * strides[0, 0] + row * strides[0, 1]
+                held = group * strides[1, 0] + row * strides[1, 1]
+                made = group * strides[2, 0] + row * strides[2, 1]
+                first = 0
+                while first < length:
+                    left = EVERY_BIT >> np.uint64(max(0, BYTES - (length - first)))
+                    at = frame * streamed.shape[1] + start + first
+                    if streamed.itemsize == 1 and at + BYTES <= streamed.size:
+                        left &= bits_set(streamed, at, 255)
+                    while left != 0:
+                        index = first + lowest_set(left)
+                        left &= left - np.uint64(1)
+                        amount = sums.dtype.type(streamed[frame, start + index])
+                        if amount != 0:
+                            operand = np.uint64(held + index * strides[1, 2])
+                            total = np.uint64(made + index * strides[2, 2])
+                            for output in range(np.uint64(outputs)):  # unsigned: not looked at for being negative
+                                sums[frame, total + output] += amount * stationary[frame, operand + output]
+                    first += BYTES
 
 
 @kernel
@@ -195,30 +218,30 @@ def add_bias(sums: Array, factor: int, bias: Array, values: Array, limits: NDArr
 
 @kernel
 def run_neurons(
-    sums: Array, source: Index, factor: int, bias: Array, biased: Index,
+    sums: Array, begin: int, end: int, taken: Index, factor: int, bias: Array, biased: Index,
     threshold: Array, reset_to: Array, initial: Array,
     hard: bool, by_shift: bool, leak_shift: int, leak_multiplier: int,
     emitted: Index, spikes: NDArray[np.uint8], membranes: Array, limits: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """I = sum · factor + bias; H = leak(U) + I; Y = [H ≥ θ]; U = H − R·Y (soft) or Y ? R : H (hard), for all steps.
 
-    Neurons n are taken a block at a time; bias, θ, R and the initial U are those of a block, over and over.
-    sums [steps computed, n]; source, biased [state steps]: which of them, −1 for none, and whether with a bias.
+    Of neurons begin … end − 1, a block at a time: bias, θ, R and the initial U are those of a block, over and over.
+    sums [steps computed, n]; taken, biased [state steps]: which of them, −1 for none, and whether with a bias.
     leak(U) = U − (U >> leak_shift) if by_shift, else (U · leak_multiplier) >> leak_shift.
     emitted [state steps]: which of spikes [active steps, n], −1 for none.  membranes [state steps or 0, n].
     limits [state steps, 4]: lowest and highest I, lowest and highest U.
     """
-    neurons = sums.shape[1]
     kind, bounds = initial.dtype.type, np.iinfo(initial.dtype)
     membrane = np.empty_like(initial)
     fires = np.empty(len(initial), np.uint8)
     no_bias, no_sums = np.zeros_like(initial), np.zeros(len(initial), sums.dtype)
-    for first in range(0, neurons, len(initial)):
-        count = min(len(initial), neurons - first)
-        membrane[:count] = initial[:count]
-        for step in range(len(source)):
+    for first in range(begin, end, len(initial)):
+        count = min(len(initial), end - first)
+        for n in range(count):  # in a loop of its own: an assignment of slices takes longer
+            membrane[n] = initial[n]
+        for step in range(len(taken)):
             added = bias if biased[step] else no_bias
-            summed = sums[source[step], first : first + count] if source[step] >= 0 else no_sums[:count]
+            summed = sums[taken[step], first : first + count] if taken[step] >= 0 else no_sums[:count]
             out = spikes[emitted[step], first : first + count] if emitted[step] >= 0 else fires[:count]
             if by_shift and leak_shift == 1:  # as below; a known shift is compiled to narrower integers
                 for n in range(count):
@@ -256,55 +279,90 @@ def run_neurons(
 
 
 @kernel
+def within(limits: NDArray[np.int64], bounds: NDArray[np.int64]) -> bool:
+    """Whether all (lowest, highest, …) of limits [parts, steps, 4] are in bounds [steps, 4]."""
+    for part in range(limits.shape[0]):
+        for step in range(limits.shape[1]):
+            for low in range(0, 4, 2):
+                if limits[part, step, low] < bounds[step, low] or limits[part, step, low + 1] > bounds[step, low + 1]:
+                    return False
+    return True
+
+
+@kernel
 def count_spiking(values: Array, counts: NDArray[np.int64]) -> None:
     """counts[f] = how many of values [f, N] are 1; they are 0 or 1."""
-    for frame in range(values.shape[0]):
+    size = values.shape[1]
+    for frame in range(len(values)):
         total = 0
-        for index in range(values.shape[1]):
+        for first in range(frame * size, (frame + 1) * size - BYTES + 1, BYTES):
+            total += count_set(bits_set(values, first, 1))
+        for index in range(size // BYTES * BYTES, size):
             total += values[frame, index]
         counts[frame] = total
 
 
 @kernel
-def count_ones(values: Array, lanes: int, ones: Index) -> None:
-    """ones[r, b, k] = ones of plane b in the values lanes·k … of row r: [rows, C] → [rows, planes, slices]."""
-    rows, channels = values.shape
-    _, planes, slices = ones.shape
-    for row in range(rows):
-        for part in range(slices):
-            last = min(channels, part * lanes + lanes)
-            for plane in range(planes):
-                total = 0
-                for first in range(part * lanes, last, BYTES):
-                    width = min(BYTES, last - first)
-                    if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
-                        found = bits_set(values, row * channels + first, 1 << plane)
-                        total += count_set(found & (EVERY_BIT >> np.uint64(BYTES - width)))
-                    else:
-                        for channel in range(first, first + width):
-                            total += (values[row, channel] >> plane) & 1
-                ones[row, plane, part] = total
+def count_ones(
+    values: Array, group_stride: int, row_stride: int, rows: int, length: int, lanes: int, ones: Index
+) -> None:
+    """ones[i, g, r, k, s, b] = ones of plane b in the values lanes·k … of row r of group g.
+
+    values [steps, B, N]: a row is `length` of them, from g · group_stride + r · row_stride on.
+    ones [B, groups, at least rows, slices, steps, planes].
+    """
+    steps, batch, size = values.shape
+    groups, slices, planes = ones.shape[1], ones.shape[3], ones.shape[5]
+    for step in range(steps):
+        for image in range(batch):
+            for group in range(groups):
+                for row in range(rows):
+                    start = group * group_stride + row * row_stride
+                    flat = (step * batch + image) * size + start
+                    for part in range(slices):
+                        last = min(length, part * lanes + lanes)
+                        for plane in range(planes):
+                            total, at = 0, part * lanes
+                            while at < last:  # a range with a step costs more than what is in it
+                                if values.itemsize == 1 and flat + at + BYTES <= values.size:
+                                    wanted = EVERY_BIT >> np.uint64(max(0, BYTES - (last - at)))
+                                    total += count_set(bits_set(values, flat + at, 1 << plane) & wanted)
+                                else:
+                                    for index in range(start + at, start + min(last, at + BYTES)):
+                                        total += (values[step, image, index] >> plane) & 1
+                                at += BYTES
+                            ones[image, group, row, part, step, plane] = total
 
 
 @kernel
-def gather_ones(per_row: Index, taps: Index, offsets_per_word: int, words: Index) -> None:
-    """Ones of each streamed word from those of each row's slices.
-
-    per_row [S, B, rows, planes, slices]; words [B, P, S, planes, tiles].
-    A word holds `offsets_per_word` kernel offsets (all slices of one if it is 1); taps as in `add_weight_rows`.
-    """
-    batch, positions, steps, planes, _ = words.shape
-    slices = per_row.shape[4]
-    first_tiles = np.arange(taps.shape[1]) // offsets_per_word * slices
-    words[:] = 0
-    for image in range(batch):
-        for position in range(positions):
-            for step in range(steps):
+def add_offsets(ones: Index, taps: Index, offsets_per_word: int, words: Index) -> None:
+    """words[i, g, p, w, s, b] = Σ ones of the rows under kernel offsets `offsets_per_word` · w …, of one slice each."""
+    for image in range(words.shape[0]):
+        for group in range(words.shape[1]):
+            for position in range(words.shape[2]):
+                words[image, group, position] = 0
                 for offset in range(taps.shape[1]):
-                    row, first = taps[position, offset], first_tiles[offset]
-                    if row >= 0:
-                        for plane in range(planes):
-                            for part in range(slices):
-                                words[image, position, step, plane, first + part] += per_row[
-                                    step, image, row, plane, part
-                                ]
+                    row = taps[position, offset]
+                    for step in range(words.shape[4]):
+                        for plane in range(words.shape[5]):
+                            found = ones[image, group, row, 0, step, plane]
+                            words[image, group, position, offset // offsets_per_word, step, plane] += found
+
+
+@kernel
+def count_ones_across(values: Array, lanes: int, ones: Index) -> None:
+    """As `count_ones` of values [steps, B, N, C] turned around: rows are channels, group after group."""
+    steps, batch, length, _ = values.shape
+    _, groups, rows, slices, _, planes = ones.shape
+    totals = np.zeros(rows, np.int32)
+    for step in range(steps):
+        for image in range(batch):
+            for group in range(groups):
+                for plane in range(planes):
+                    for part in range(slices):
+                        totals[:] = 0
+                        for index in range(part * lanes, min(length, part * lanes + lanes)):
+                            for row in range(rows):
+                                totals[row] += (values[step, image, index, group * rows + row] >> plane) & 1
+                        for row in range(rows):
+                            ones[image, group, row, part, step, plane] = totals[row]

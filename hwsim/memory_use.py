@@ -51,15 +51,18 @@ def _work_bytes(schedule: Schedule, node: AnyNode) -> int:
 
 
 def _product_bytes(schedule: Schedule, node: Product) -> int:
-    """Events, sums, a stored current, and the counts of ones."""
+    """Events, sums, a stored current, and the ones of slices, or of words where a row's slices are not those."""
     cut = geometry(schedule, node)
     steps = max(1, len(cut.slot_steps))
     streamed = sum(schedule.node(name).positions * schedule.node(name).channels for name in node.inputs)
     sums = node.positions * node.channels
-    words = cut.groups * cut.positions * steps * cut.planes * len(cut.rows)
+    source, lanes = schedule.node(node.inputs[0]), schedule.hardware.array.rows
+    slices = (source.positions + 1) * -(-source.channels // lanes)
+    own_words = isinstance(node, AttentionProduct) or (node.tiling is not None and node.tiling.offsets_per_word > 1)
+    words = cut.groups * cut.positions * len(cut.rows) if own_words else 0
     return (
         streamed * steps * (EVENT_BYTES + 2)
         + sums * SUM_BYTES
         + 2 * sums * steps * SUM_BYTES * (node.neuron is None)
-        + 3 * words * COUNT_BYTES
+        + (slices + words) * steps * cut.planes * COUNT_BYTES
     )

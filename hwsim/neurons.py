@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, assert_never
+from functools import partial
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.format import Integrator, Lif, Product, Schedule
+from dtss.compiler.schedule.format import AnyNode, Integrator, Lif, Product, Schedule
 from dtss.compiler.schedule.numerics import FixedLeak, Leak, ShiftLeak
-from dtss.hwsim.kernels import run_neurons
-from dtss.hwsim.products import Tensors, current_bound
+from dtss.hwsim.kernels import run_neurons, within
+from dtss.hwsim.products import Tensors, bias_of, current_bound
+from dtss.hwsim.team import Team
 from dtss.hwsim.values import (
     Array,
     Currents,
@@ -23,81 +26,111 @@ from dtss.hwsim.values import (
     integer_for,
     largest,
     proved,
-    stack_of,
+    stored_steps,
 )
 
 BLOCK = 1024  # neurons whose state stays in the first cache
-NO_LIMITS = np.array([[np.iinfo(np.int64).max, np.iinfo(np.int64).min] * 2])
+WORTH_A_TASK = 100_000  # steps of a neuron: a few hundredths of a millisecond
+NO_LIMITS = np.array([np.iinfo(np.int64).max, np.iinfo(np.int64).min] * 2)
 
 
 @dataclass(frozen=True)
 class NeuronLayer:
     """A LIF layer with its parameters, those of a block, in an integer that holds every intermediate of a time step.
 
-    emitted [state steps]: which of the active steps each is, −1 for none.
+    source: of the currents.  bias, taken, biased, emitted: see `run_neurons`.
+    bounds [state steps, 4]: proved of I, where nobody looked at it yet, and of U.
     """
 
     node: Lif
+    source: AnyNode
     threshold: Array
     reset_to: Array
     initial: Array
+    bias: Array
+    taken: NDArray[np.int32]
+    biased: NDArray[np.int32]
     emitted: NDArray[np.int32]
+    bounds: NDArray[np.int64]
 
     @classmethod
     def of(cls, schedule: Schedule, tensors: Tensors, node: Lif) -> NeuronLayer:
         """Everything that no image changes."""
+        source = schedule.node(node.inputs[0])
         wide = integer_for(_potential_bound(schedule, tensors, node))
-        active = node.steps.active
-        threshold, reset_to, initial = (
-            _fill_block(tensors[name].astype(wide)) for name in (node.threshold, node.reset_to, node.initial)
+        sums = isinstance(source, Product) and source.neuron is not None
+        none = np.zeros(source.channels, np.int64)
+        bias = bias_of(tensors, source) if isinstance(source, Product) and sums else none
+        threshold, reset_to, initial, added = (
+            _fill_block(parameter.astype(wide))
+            for parameter in (tensors[node.threshold], tensors[node.reset_to], tensors[node.initial], bias)
         )
-        emitted = [active.index(step) if step in active else -1 for step in node.state_steps]
-        return cls(node, threshold, reset_to, initial, np.array(emitted, np.int32))
-
-    def run(self, read: Read, batch: int, *, record: bool) -> NodeRun:
-        """Spikes at the active steps; membranes too, if they are to be recorded."""
-        node, wide = self.node, self.initial.dtype
-        spikes = np.empty((len(node.steps.active), batch, *node.shape), np.uint8)
-        kept = len(node.state_steps) if record else 0
-        membranes = np.empty((kept, batch, *node.shape), wide)
-        limits = np.repeat(NO_LIMITS, len(node.state_steps), axis=0)
-        by_shift, leak_shift, leak_multiplier = _leak_numbers(node.leak)
-        sums, taken, shift, bias, biased = _currents(read, wide)
-        neurons = batch * node.positions * node.channels
-        run_neurons(
-            sums.reshape(len(sums), neurons), taken, 1 << shift, _fill_block(bias), biased,
-            self.threshold, self.reset_to, self.initial, node.reset == "hard", by_shift, leak_shift, leak_multiplier,
-            self.emitted, spikes.reshape(len(spikes), neurons), membranes.reshape(kept, neurons), limits,
+        steps = [computed_step(source, step) for step in node.state_steps]
+        bounds = np.tile(np.array([*NO_LIMITS[1::-1], node.membrane.low, node.membrane.high]), (len(steps), 1))
+        if sums:
+            unseen = [step not in source.steps.zero for step in node.state_steps]
+            bounds[unseen, :2] = source.value.low, source.value.high
+        return cls(
+            node, source, threshold, reset_to, initial, added,
+            taken=_places(steps, source.steps.active if sums else stored_steps(source)),
+            biased=np.array([step not in source.steps.zero for step in steps], np.int32),
+            emitted=_places(node.state_steps, node.steps.active),
+            bounds=bounds,
         )  # fmt: skip
-        self._check(read, limits.tolist())
+
+    def run(self, read: Read, batch: int, team: Team, *, record: bool) -> NodeRun:
+        """Spikes at the active steps; membranes too, if they are to be recorded."""
+        node = self.node
+        held = read.held.sums if isinstance(read.held, Currents) else read.held
+        assert isinstance(held, Stack)
+        neurons, steps = batch * node.positions * node.channels, len(node.state_steps)
+        spikes = np.empty((len(node.steps.active), batch, *node.shape), np.uint8)
+        kept = steps if record else 0
+        membranes = np.empty((kept, batch, *node.shape), self.initial.dtype)
+        sums, shift = held.frames.reshape(len(held.frames), neurons), self._shift()
+        by_shift, leak_shift, leak_multiplier = _leak_numbers(node.leak)
+        tasks = 1 if team.alone else max(1, neurons * steps // WORTH_A_TASK)
+        size = -(-neurons // (tasks * len(self.initial))) * len(self.initial)
+        limits = np.tile(NO_LIMITS, (-(-neurons // size), steps, 1))
+
+        def run_part(part: int) -> None:
+            run_neurons(
+                sums, part * size, min(neurons, (part + 1) * size), self.taken, 1 << shift, self.bias, self.biased,
+                self.threshold, self.reset_to, self.initial, node.reset == "hard", by_shift, leak_shift,
+                leak_multiplier, self.emitted, spikes.reshape(len(spikes), neurons), membranes.reshape(kept, neurons),
+                limits[part],
+            )  # fmt: skip
+
+        if len(limits) == 1:
+            run_part(0)
+        else:
+            team.share([partial(run_part, part) for part in range(len(limits))])
+        self._check(limits)
         recorded = Stack(node.state_steps, membranes) if record else Stack((), membranes)
         return NodeRun(node, batch, (read,), Stack(node.steps.active, spikes), membranes=recorded)
 
-    def _check(self, read: Read, limits: list[list[int]]) -> None:
+    def _shift(self) -> int:
+        return self.source.current_shift if isinstance(self.source, Product) and self.source.neuron is not None else 0
+
+    def _check(self, limits: NDArray[np.int64]) -> None:
         """The proved bounds of the membrane, and of a current that nobody looked at yet."""
-        for step, (lowest, highest, low, high) in zip(self.node.state_steps, limits, strict=True):
-            if isinstance(read.held, Currents) and step not in read.node.steps.zero:
-                check_bounds(f"{read.node.name}.value", step, lowest, highest, read.node.value)
-            check_bounds(f"{self.node.name}.membrane", step, low, high, self.node.membrane)
+        if within(limits, self.bounds):
+            return
+        lowest, highest = limits[..., 0::2].min(axis=0).tolist(), limits[..., 1::2].max(axis=0).tolist()
+        for index, step in enumerate(self.node.state_steps):
+            if self.bounds[index, 0] != NO_LIMITS[1]:
+                check_bounds(f"{self.source.name}.value", step, lowest[index][0], highest[index][0], self.source.value)
+            check_bounds(f"{self.node.name}.membrane", step, lowest[index][1], highest[index][1], self.node.membrane)
+
+
+def _places(steps: Sequence[int], stored: tuple[int, ...]) -> NDArray[np.int32]:
+    """Where each step is stored, −1 for nowhere."""
+    return np.array([stored.index(step) if step in stored else -1 for step in steps], np.int32)
 
 
 def _fill_block(parameters: Array) -> Array:
     """Parameters [C] as often as they fit a block."""
     return np.tile(parameters, max(1, BLOCK // len(parameters)))
-
-
-def _currents(read: Read, wide: Any) -> tuple[Array, NDArray[np.int32], int, Array, NDArray[np.int32]]:
-    """What `run_neurons` makes currents of: sums of a product as they are, or values."""
-    source, channels = read.node, read.node.channels
-    steps = [computed_step(source, step) for step in read.steps]
-    if isinstance(read.held, Currents):
-        sums, bias, shift = read.held.sums, read.held.bias.astype(wide), read.held.node.current_shift
-    else:
-        available = tuple(dict.fromkeys(step for step in steps if step not in source.steps.zero))
-        sums, bias, shift = stack_of(source, read.held, available, read.batch), np.zeros(channels, wide), 0
-    taken = [sums.steps.index(step) if step in sums.steps else -1 for step in steps]
-    biased = [step not in source.steps.zero for step in steps]
-    return sums.frames, np.array(taken, np.int32), shift, bias, np.array(biased, np.int32)
 
 
 def _leak_numbers(leak: Leak) -> tuple[bool, int, int]:

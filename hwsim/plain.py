@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import Counter, Counts, ProductRules, elementwise_counts
+from dtss.compiler.schedule.cycles import Counter, Counts, ProductRules, elementwise_counts, table_of_counts
 from dtss.compiler.schedule.dram import DramRules
 from dtss.compiler.schedule.format import AnyNode, Image, Integrator, Lif, Product, Schedule, Steps, TimeOrder
 from dtss.compiler.schedule.geometry import geometry
@@ -48,11 +48,11 @@ def plain_nodes(result: Result, time_steps: int) -> dict[str, PlainNode]:
         for counts, cycles in [_counts(plain, node, part, density)]
     }
     rules = DramRules.of(plain)
-    dram = rules.counts(rules.timeline({name: cycles for name, (_, cycles) in counted.items()}).waited)
+    waited = rules.timeline({name: cycles for name, (_, cycles) in counted.items()}).waited
     counts_of = [counts for counts, _ in counted.values()]
-    energies = node_energies(counts_of, [dram[name] for name in counted], costs)
+    energies = node_energies(table_of_counts(counts_of), rules.table(waited), costs)
     return {
-        name: PlainNode(counts=counts, cycles=counts.cycles + dram[name].stall_cycles, energy_pj=energy)
+        name: PlainNode(counts=counts, cycles=counts.cycles + waited[name], energy_pj=energy)
         for name, counts, energy in zip(counted, counts_of, energies, strict=True)
     }
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import pairwise
 from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.format import AttentionProduct, Convolution, Linear, Product, Schedule
-from dtss.hwsim.dense import multiply_dense, multiply_dense_by_head, weight_panels
+from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Linear, Product, Schedule
+from dtss.hwsim.dense import multiply_dense, weight_panels
 from dtss.hwsim.kernels import (
     add_bias,
     add_weight_multiples,
@@ -29,6 +29,7 @@ from dtss.hwsim.kernels import (
     multiply_by_head,
 )
 from dtss.hwsim.registers import multiplies_bytes
+from dtss.hwsim.team import Team
 from dtss.hwsim.values import Array, Currents, NodeRun, Stack, check_bounds, integer_for, integer_for_value, largest
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -38,7 +39,8 @@ PARTIAL_LIMIT = (1 << 15) - 1  # of an int16
 EVENTS_AT_ONCE = 8  # weight rows that a kernel adds before it looks at its budget
 DENSE_FROM = 0.2  # share of values that are not zero from which the dense product takes less time: benchmarks/README.md
 DENSE_FROM_WITHOUT_BYTES = 0.6  # where no instruction multiplies bytes
-WORTH_THREADS = 50_000_000  # products of a weight and a value, zeros counted: a few tenths of a millisecond
+WORTH_THREADS = 20_000_000  # products of a weight and a value, zeros counted: a tenth of a millisecond
+WORTH_A_TASK = 30_000_000
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,11 @@ class Streamed:
     def _rows(self) -> Array:
         return self.values.reshape(-1, self.values.shape[2])
 
-    def share(self, first: int, last: int) -> float:
-        """Of the values in frames first … last − 1, how many are not zero."""
-        _, rows, channels = self.values.shape
-        found = int(self.starts[last * rows]) - int(self.starts[first * rows])
-        return found / ((last - first) * int(rows) * int(channels))
+    def shares(self, steps: int) -> list[float]:
+        """How many of the values of each step are not zero."""
+        frames, rows, _ = self.values.shape
+        ends = self.starts[:: frames * rows // steps].tolist()
+        return [(last - first) * steps / self.values.size for first, last in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class WeightedProduct:
     """A convolution or linear layer, laid out for both ways.
 
     taps [P, kernel offsets]: the pixel under each offset, −1 outside the image, or the row of `border` behind it.
-    rows [offsets · C + 1, O]: weights by element of the sum, the last row 0.  partial, budget: see `add_weight_rows`.
+    rows [offsets · C + 1, O]: weights by element of the sum, the last row 0.  narrow, budget: see `add_weight_rows`.
     panels: see `multiply_dense`; None if only events will do.  highest: of the streamed value.
     """
 
@@ -99,7 +101,7 @@ class WeightedProduct:
     panels: NDArray[np.int8] | None
     bias: Array
     highest: int
-    partial: type[np.signedinteger[Any]]
+    narrow: type[np.signedinteger[Any]]
     budget: int
 
     @classmethod
@@ -113,43 +115,65 @@ class WeightedProduct:
         highest = highest_streamed(schedule, tensors, node)
         wide = integer_for(current_bound(schedule, tensors, node))
         of_bytes = rows.dtype == np.int8 and integer_for_value(streamed.value) is np.uint8
-        panels = (
-            weight_panels(rows[None, None, :-1])[0, 0] if of_bytes and highest <= 255 and wide is np.int32 else None
-        )
-        partial, budget = partial_sums(rows, highest, wide)
+        panels = weight_panels(rows[:-1]) if of_bytes and highest <= 255 and wide is np.int32 else None
+        narrow, budget = partial_sums(rows, highest, wide)
         taps = pixel_taps(node, streamed.shape[0], streamed.shape[1])
-        bias = _bias(tensors, node).astype(wide)
-        return cls(node, node.inputs[0], taps, border, rows, panels, bias, highest, partial, budget)
+        bias = bias_of(tensors, node).astype(wide)
+        return cls(node, node.inputs[0], taps, border, rows, panels, bias, highest, narrow, budget)
 
-    def run(self, inputs: tuple[Stack, ...], streamed: Streamed, pool: Executor | None) -> NodeRun:
-        """The sums at every step that accumulates; large ones a step on each thread of the pool."""
+    def run(self, inputs: tuple[Stack, ...], streamed: Streamed, team: Team) -> NodeRun:
+        """The sums at every step that accumulates; a team shares steps, and positions where there is one image."""
         steps, batch = inputs[0].frames.shape[:2]
-        sums = np.empty((steps, batch, len(self.taps), self.node.channels), self.bias.dtype)
-        frames = [slice(step * batch, (step + 1) * batch) for step in range(steps)]
-        dense = [self._is_dense(streamed, of_step) for of_step in frames]
+        positions, outputs = len(self.taps), self.node.channels
+        sums = np.empty((steps, batch, positions, outputs), self.bias.dtype)
+        dense = self._dense(streamed, steps)
+        if self.panels is not None and team.alone and all(dense):
+            multiply_dense(streamed.values, self.taps, self.panels, sums.reshape(-1, outputs))
+            return _product_run(self.node, inputs, sums, self.bias)
         events = None if all(dense) else streamed.events  # listed once, before the threads part
 
-        def add_up(step: int) -> None:
+        def add_up(step: int, first: int, last: int) -> None:
+            frames, taps, into = (
+                slice(step * batch, (step + 1) * batch),
+                self.taps[first:last],
+                sums[step, :, first:last],
+            )
             if self.panels is not None and dense[step]:
-                into = sums[step].reshape(-1, self.node.channels)
-                multiply_dense(streamed.values[frames[step]], self.taps, self.panels, into)
+                multiply_dense(streamed.values[frames], taps, self.panels, into.reshape(-1, outputs))
             elif events is not None:
-                self._add_events(streamed, events, frames[step], sums[step])
+                self._add_events(streamed, events, frames, taps, into)
 
-        small = len(self.rows) * sums.size < WORTH_THREADS
-        list(map(add_up, range(steps)) if pool is None or small else pool.map(add_up, range(steps)))
+        parts = (
+            1 if batch > 1 or team.alone else min(positions, -(-len(self.rows) * positions * outputs // WORTH_A_TASK))
+        )
+        size = -(-positions // parts)
+        tasks = [
+            partial(add_up, step, first, min(positions, first + size))
+            for step in range(steps)
+            for first in range(0, positions, size)
+        ]
+        if len(self.rows) * sums.size < WORTH_THREADS:
+            for task in tasks:
+                task()
+        else:
+            team.share(tasks)
         return _product_run(self.node, inputs, sums, self.bias)
 
-    def _is_dense(self, streamed: Streamed, frames: slice) -> bool:
+    def _dense(self, streamed: Streamed, steps: int) -> list[bool]:
+        """Of each step."""
+        if self.panels is None or not steps:
+            return [False] * steps
         dense_from = DENSE_FROM if multiplies_bytes() else DENSE_FROM_WITHOUT_BYTES
-        return self.panels is not None and streamed.share(frames.start, frames.stop) >= dense_from
+        return [share >= dense_from for share in streamed.shares(steps)]
 
-    def _add_events(self, streamed: Streamed, events: Events, frames: slice, sums: Array) -> None:
+    def _add_events(
+        self, streamed: Streamed, events: Events, frames: slice, taps: NDArray[np.int32], sums: Array
+    ) -> None:
         _, rows, length = streamed.values.shape
         starts = streamed.starts[frames.start * rows : frames.stop * rows + 1]
         channels, amounts = events
-        partial = np.empty(self.node.channels, self.partial)
-        cut = (self.taps, rows, length, self.rows, self.budget, partial, sums)
+        narrow = np.empty(self.node.channels, self.narrow)
+        cut = (taps, rows, length, self.rows, self.budget, narrow, sums)
         if streamed.above_one:
             add_weight_multiples(starts, channels, amounts, *cut)
         else:
@@ -158,36 +182,59 @@ class WeightedProduct:
 
 @dataclass(frozen=True)
 class AttentionByHead:
-    """One of the products of attention: streamed · stationary for each head.
+    """One of the products of attention: streamed · stationary for each head, by events.
 
-    of_bytes: dense, else by events.  wide: what its sums need.
+    sizes, strides: see `multiply_by_head`.  wide: what its sums need.
     """
 
     node: AttentionProduct
-    of_bytes: bool
+    sizes: tuple[int, int, int, int]
+    strides: NDArray[np.int64]
     wide: type[np.signedinteger[Any]]
 
     @classmethod
     def of(cls, schedule: Schedule, tensors: Tensors, node: AttentionProduct) -> AttentionByHead:
-        """The types that fit."""
-        streamed, stationary = (schedule.node(name).value for name in node.inputs)
+        """Where the rows lie, and the type that fits."""
+        streamed, stationary = (schedule.node(name) for name in node.inputs)
+        sizes, strides = _of_heads(node, streamed, stationary)
         wide = integer_for(current_bound(schedule, tensors, node))
-        small = largest(stationary) <= np.iinfo(np.int8).max
-        return cls(node, small and wide is np.int32 and integer_for_value(streamed) is np.uint8, wide)
+        return cls(node, sizes, np.array(strides, np.int64), wide)
 
     def run(self, inputs: tuple[Stack, ...]) -> NodeRun:
         """The sums at every step that accumulates."""
-        steps, batch = inputs[0].frames.shape[:2]
-        streamed, stationary = attention_operands(self.node, *(stack.frames for stack in inputs))
-        sums = np.empty((*streamed.shape[:3], stationary.shape[3]), self.wide)
-        if self.of_bytes:
-            multiply_dense_by_head(np.ascontiguousarray(streamed), weight_panels(stationary), sums)
-        else:
-            multiply_by_head(np.ascontiguousarray(streamed), np.ascontiguousarray(stationary), sums)
-        if self.node.stage in ("query_key_value", "score_value"):
-            sums = np.ascontiguousarray(sums.swapaxes(1, 2))
-        sums = sums.reshape(steps, batch, *self.node.shape)
+        streamed, stationary = (stack.frames for stack in inputs)
+        steps, batch = streamed.shape[:2]
+        if self.node.stage == "query_key":
+            held = tokens_by_head(stationary.reshape(-1, *stationary.shape[2:]), self.node.heads)
+            stationary = np.ascontiguousarray(held.swapaxes(2, 3)).reshape(stationary.shape)
+        sums = np.empty((steps, batch, *self.node.shape), self.wide)
+        streamed, stationary, into = (
+            each.reshape(steps * batch, math.prod(each.shape[2:])) for each in (streamed, stationary, sums)
+        )
+        multiply_by_head(streamed, stationary, self.sizes, self.strides, into)
         return _product_run(self.node, inputs, sums, np.zeros(self.node.channels, self.wide))
+
+
+def _of_heads(
+    node: AttentionProduct, streamed: AnyNode, stationary: AnyNode
+) -> tuple[tuple[int, int, int, int], tuple[tuple[int, int, int], ...]]:
+    """Sizes and strides of `multiply_by_head`; tokens are [N, heads · d], K as stationary operand [heads, d, N]."""
+    heads, size, width = node.heads, streamed.channels // node.heads, streamed.channels
+    match node.stage:
+        case "key_value":
+            return (heads, streamed.positions, size, size), ((size, width, 1), (size, width, 0), (size**2, 0, size))
+        case "query_key_value":
+            return (heads, streamed.positions, size, size), ((size, width, 1), (size**2, 0, size), (size, width, 0))
+        case "query_key":
+            tokens = stationary.positions
+            sums = tokens * streamed.positions, tokens, 0
+            return (heads, streamed.positions, size, tokens), ((size, width, 1), (size * tokens, 0, tokens), sums)
+        case "score_value":
+            rows, tokens, size = streamed.positions // heads, streamed.channels, stationary.channels // heads
+            of_values = (size, 0, stationary.channels), (size, stationary.channels, 0)
+            return (heads, rows, tokens, size), ((rows * tokens, tokens, 1), *of_values)
+        case _:
+            assert_never(node.stage)
 
 
 def _product_run(node: Product, inputs: tuple[Stack, ...], sums: Array, bias: Array) -> NodeRun:
@@ -294,10 +341,11 @@ def sum_bound(schedule: Schedule, tensors: Tensors, node: Product) -> int:
 
 def current_bound(schedule: Schedule, tensors: Tensors, node: Product) -> int:
     """The largest |current| that sums within their bound can give."""
-    return (sum_bound(schedule, tensors, node) << node.current_shift) + int(np.abs(_bias(tensors, node)).max())
+    return (sum_bound(schedule, tensors, node) << node.current_shift) + int(np.abs(bias_of(tensors, node)).max())
 
 
-def _bias(tensors: Tensors, node: Product) -> NDArray[np.int64]:
+def bias_of(tensors: Tensors, node: Product) -> NDArray[np.int64]:
+    """[O]."""
     if isinstance(node, AttentionProduct) or node.bias is None:
         return np.zeros(node.channels, np.int64)
     return tensors[node.bias].astype(np.int64)

@@ -7,15 +7,15 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.cycles import Counts
-from dtss.compiler.schedule.dram import DramCounts, DramRules, Timeline
+from dtss.compiler.schedule.cycles import Counts, counts_of_table
+from dtss.compiler.schedule.dram import DramCounts, DramRules, Timeline, dram_counts_of_table
 from dtss.compiler.schedule.format import AnyNode, Product, Schedule
 from dtss.compiler.schedule.images import Pixels
 from dtss.compiler.schedule.io import LoadedSchedule
@@ -31,21 +31,24 @@ from dtss.hwsim.energy import (
     configuration_bits,
     node_energies,
     total,
+    totals,
 )
 from dtss.hwsim.execute import Program, run_program
 from dtss.hwsim.images import Samples
 from dtss.hwsim.in_memory import InMemoryResult
 from dtss.hwsim.memory_use import images_per_chunk
 from dtss.hwsim.step_counts import SharedCycles, StepCounts, StepRules
+from dtss.hwsim.team import Team
 from dtss.hwsim.technology import Technology
 from dtss.hwsim.values import NodeRun
 
 Progress = Callable[[int, int], None]
 
 
-class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
+class NodeResult(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One node: its exact counts, on chip and at the DRAM, and its energy, all per image.
 
+    events [COUNTS, B], moved [DRAM_COUNTS, B]: what `counts` and `dram` name.
     group: the layer group of the first LIF that the node is or leads to.
     neuron: the LIF that walks this product's accumulators.  spikes: of a LIF, [B, T].
     by_step: what of it belongs to each step, where that was asked for.
@@ -54,11 +57,19 @@ class NodeResult(msgspec.Struct, frozen=True, kw_only=True):
     node: AnyNode
     group: str | None
     neuron: str | None
-    counts: Counts
-    dram: DramCounts
+    events: NDArray[np.int64]
+    moved: NDArray[np.int64]
     energy_pj: EnergyByKind
     spikes: NDArray[np.int64] | None
     by_step: StepCounts | None = None
+
+    @cached_property
+    def counts(self) -> Counts:
+        return counts_of_table(self.events)
+
+    @cached_property
+    def dram(self) -> DramCounts:
+        return dram_counts_of_table(self.moved)
 
     @property
     def name(self) -> str:
@@ -155,17 +166,21 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """[B]: over all nodes and kinds."""
         return self.compute_pj + self.memory_pj + self.leakage_pj
 
-    @cached_property
+    @property
     def compute_pj(self) -> Picojoules:
-        return add_up([node.compute_pj for node in self.nodes])
+        return self._totals[0]
 
-    @cached_property
+    @property
     def memory_pj(self) -> Picojoules:
-        return add_up([node.memory_pj for node in self.nodes])
+        return self._totals[1]
+
+    @property
+    def leakage_pj(self) -> Picojoules:
+        return self._totals[2]
 
     @cached_property
-    def leakage_pj(self) -> Picojoules:
-        return add_up([node.leakage_pj for node in self.nodes])
+    def _totals(self) -> tuple[Picojoules, Picojoules, Picojoules]:
+        return totals([node.energy_pj for node in self.nodes])
 
     @cached_property
     def latency_us(self) -> NDArray[np.float64]:
@@ -280,7 +295,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Result:
         """As `simulate`, on `threads`, None: the processors that this process may use.
 
-        Chunks of a batch are split over them; of a single chunk, the time steps of its larger products.
+        Chunks of a batch are split over them; of a single chunk, its larger nodes and counting.
         """
         schedule = self.loaded.schedule
         threads = threads or len(os.sched_getaffinity(0))
@@ -294,14 +309,11 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             with telling:
                 progress(next(done), whole)
 
-        def run_from(start: int, pool: Executor | None = None) -> Chunk:
-            return self.run_chunk(samples.pixels[start : start + size], advance, pool)
+        def run_from(start: int, team: Team | None = None) -> Chunk:
+            return self.run_chunk(samples.pixels[start : start + size], advance, team)
 
         with ThreadPoolExecutor(threads) as pool:
-            if len(starts) > 1:
-                chunks = list(pool.map(run_from, starts))
-            else:
-                chunks = [run_from(0, pool if threads > 1 else None)]
+            chunks = list(pool.map(run_from, starts)) if len(starts) > 1 else [run_from(0, Team(pool, threads - 1))]
         steps = np.concatenate([chunk.logits for chunk in chunks], axis=1) * schedule.output.scale
         nodes, when = self.account(_join(chunks), technology)
         return Result(
@@ -315,19 +327,22 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             configuration_energy_pj=self.configuration_bits * technology.dram.pj,
         )
 
-    def run_chunk(
-        self, pixels: Pixels, advance: Callable[[], None] = lambda: None, pool: Executor | None = None
-    ) -> Chunk:
-        """Images that run side by side."""
-        schedule = self.loaded.schedule
-        activity: list[NodeActivity] = []
+    def run_chunk(self, pixels: Pixels, advance: Callable[[], None] = lambda: None, team: Team | None = None) -> Chunk:
+        """Images that run side by side; events are counted when the team gets to it."""
+        schedule, team = self.loaded.schedule, team or Team()
+        activity: dict[str, NodeActivity] = {}
         logits = np.zeros((schedule.time_steps, len(pixels), len(schedule.output.classes)), np.int64)
-        for counter, run in zip(self.counters, run_program(self.program, pixels, pool=pool), strict=True):
-            activity.append(counter.activity(run))
+
+        def count(counter: Counter, run: NodeRun) -> None:
+            activity[run.node.name] = counter.activity(run)
+            advance()
+
+        for counter, run in zip(self.counters, run_program(self.program, pixels, team=team), strict=True):
+            team.later(partial(count, counter, run))
             if run.node.name == schedule.output.node:
                 logits = np.stack([run.value_at(t).reshape(len(pixels), -1) for t in range(schedule.time_steps)])
-            advance()
-        return Chunk(tuple(activity), logits.astype(np.int64))
+        team.share()
+        return Chunk(tuple(activity[node.name] for node in schedule.nodes), logits.astype(np.int64))
 
     def count(self, runs: Sequence[NodeRun]) -> tuple[NodeActivity, ...]:
         """Events of every node, from the values of one batch."""
@@ -341,10 +356,9 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         run_cycles = {node.name: found.block_cycles for node, found in zip(schedule.nodes, activity, strict=True)}
         when = self.dram.timeline(run_cycles)
         costs = access_energies(schedule, technology)
-        dram = self.dram.counts(when.waited)
-        counts, moved = [found.counts for found in activity], [dram[node.name] for node in schedule.nodes]
-        energies = node_energies(counts, moved, costs)
-        batch = len(counts[0].cycles)
+        table, dram = np.stack([found.table for found in activity]), self.dram.table(when.waited)
+        energies = node_energies(table, dram, costs)
+        batch = table.shape[2]
 
         def steps(node: AnyNode, found: NodeActivity) -> StepCounts | None:
             return self.steps[node.name].counts(batch, found.streamed) if self.steps else None
@@ -354,13 +368,15 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
                 node=node,
                 group=group,
                 neuron=node.neuron if isinstance(node, Product) else None,
-                counts=found.counts,
-                dram=dram[node.name],
+                events=events,
+                moved=moved,
                 energy_pj=energy,
                 spikes=found.spikes,
                 by_step=steps(node, found),
             )
-            for node, group, found, energy in zip(schedule.nodes, self.groups, activity, energies, strict=True)
+            for node, group, found, events, moved, energy in zip(
+                schedule.nodes, self.groups, activity, table, dram, energies, strict=True
+            )
         )
         return results, when
 
@@ -373,9 +389,8 @@ def _join(chunks: list[Chunk]) -> tuple[NodeActivity, ...]:
 
 
 def _join_node(parts: tuple[NodeActivity, ...]) -> NodeActivity:
-    counts = {name: np.concatenate([getattr(part.counts, name) for part in parts]) for name in Counts.__struct_fields__}
     return NodeActivity(
-        counts=Counts(**counts),
+        table=np.concatenate([part.table for part in parts], axis=1),
         block_cycles=np.concatenate([part.block_cycles for part in parts]),
         spikes=_join_found([part.spikes for part in parts]),
         streamed=_join_found([part.streamed for part in parts]),

@@ -33,6 +33,7 @@ from dtss.compiler.schedule.events import ConstantEvents, elementwise_events, pr
 from dtss.compiler.schedule.format import AnyNode, Product, Schedule
 from dtss.compiler.schedule.geometry import geometry
 from dtss.compiler.schedule.kernel import kernel
+from dtss.compiler.schedule.skipper import Words
 
 
 class StepCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,25 +125,23 @@ def _by_count(events: ConstantEvents) -> dict[str, NDArray[np.int64]]:
     return {name: np.array([step.get(name, 0) for step in events.by_step], np.int64) for name in names}
 
 
-def add_up_steps(popcounts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """(ones, words that are not all zero) of each slot step: [B, 2, slot steps]. `popcounts` as in `product_counts`."""
-    sums = np.zeros((len(popcounts), 2, popcounts.shape[3]), np.int64)
-    _add_up_steps(popcounts, sums)
+def add_up_steps(words: Words) -> NDArray[np.int64]:
+    """(ones, words that are not all zero) of each slot step: [B, 2, slot steps]."""
+    sums = np.zeros((len(words.ones), 2, words.ones.shape[4]), np.int64)
+    _add_up_steps(words.ones, words.taps, sums)
     return sums
 
 
 @kernel
-def _add_up_steps(popcounts: NDArray[np.integer[Any]], sums: NDArray[np.int64]) -> None:
-    batch, groups, positions, steps, planes, tiles = popcounts.shape
+def _add_up_steps(ones: NDArray[np.integer[Any]], taps: NDArray[np.int32], sums: NDArray[np.int64]) -> None:
+    batch, groups, _, slices, steps, planes = ones.shape
     for image in range(batch):
         for group in range(groups):
-            for position in range(positions):
-                for step in range(steps):
-                    ones, issued = 0, 0
-                    for plane in range(planes):
-                        for tile in range(tiles):
-                            word = popcounts[image, group, position, step, plane, tile]
-                            ones += word
-                            issued += word > 0
-                    sums[image, 0, step] += ones
-                    sums[image, 1, step] += issued
+            for position in range(len(taps)):
+                for offset in range(taps.shape[1]):
+                    for part in range(slices):
+                        for step in range(steps):
+                            for plane in range(planes):
+                                word = ones[image, group, taps[position, offset], part, step, plane]
+                                sums[image, 0, step] += word
+                                sums[image, 1, step] += word > 0

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.errors import BadInputError
-from dtss.compiler.schedule.format import AnyNode, Product, Value
+from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Image, Linear, Product, Value
 
 Array = NDArray[np.integer[Any]]
 AtSteps = Mapping[int, Array]
@@ -112,6 +112,17 @@ def value_at(node: AnyNode, values: AtSteps, step: int, batch: int) -> Array:
 def computed_step(node: AnyNode, step: int) -> int:
     """The step whose value a step has."""
     return node.steps.active[0] if step in node.steps.reused else step
+
+
+def stored_steps(node: AnyNode) -> tuple[int, ...]:
+    """Whose values lie side by side, of a node whose values are not made when they are asked for."""
+    match node:
+        case Image():
+            return node.steps.active[:1]
+        case Convolution() | Linear() | AttentionProduct():
+            return (*node.steps.active, *node.steps.bias_only)
+        case _:
+            return node.steps.active
 
 
 def stack_of(node: AnyNode, values: AtSteps, steps: Sequence[int], batch: int) -> Stack:

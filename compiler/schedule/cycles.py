@@ -23,7 +23,7 @@ Adds, pools and token sums are the elementwise unit's, a row that is read a cycl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -41,7 +41,7 @@ from dtss.compiler.schedule.events import (
 )
 from dtss.compiler.schedule.format import AttentionProduct, Convolution, Image, Product, Schedule
 from dtss.compiler.schedule.geometry import Geometry, geometry
-from dtss.compiler.schedule.skipper import add_up_passes, pass_sums, run_cycles
+from dtss.compiler.schedule.skipper import Words, add_up_passes, pass_sums, run_cycles
 
 Counter = NDArray[np.int64]
 
@@ -93,25 +93,19 @@ def no_counts(batch: int) -> dict[str, Counter]:
     return {name: np.zeros(batch, np.int64) for name in COUNTS}
 
 
-class ConstantCounts:
-    """Counts that no image changes; those that are not named are 0. Arrays of the last batch size are kept."""
+def counts_of_table(table: NDArray[np.int64]) -> Counts:
+    """[COUNTS, B] by name."""
+    return Counts(**dict(zip(COUNTS, table, strict=True)))
 
-    def __init__(self, constant: Mapping[str, int]) -> None:
-        self.constant = constant
-        self._latest = self._repeated(1)
 
-    def of_batch(self, batch: int, by_image: Mapping[str, Counter] | None = None) -> Counts:
-        """Counts of a batch, those of `by_image` [B] in the place of the constant ones."""
-        latest = self._latest
-        if len(latest["cycles"]) != batch:
-            self._latest = latest = self._repeated(batch)
-        return Counts(**latest) if by_image is None else Counts(**{**latest, **by_image})
+def table_of_counts(counts: Sequence[Counts]) -> NDArray[np.int64]:
+    """[nodes, COUNTS, B]."""
+    return np.array([[getattr(each, name) for name in COUNTS] for each in counts], np.int64)
 
-    def _repeated(self, batch: int) -> dict[str, Counter]:
-        column = np.array([[self.constant.get(name, 0)] for name in COUNTS], np.int64)
-        table = np.repeat(column, batch, axis=1)
-        table.flags.writeable = False
-        return dict(zip(COUNTS, table, strict=True))
+
+def table_row(counts: Mapping[str, int]) -> NDArray[np.int64]:
+    """[COUNTS]: those that are not named are 0."""
+    return np.array([counts.get(name, 0) for name in COUNTS], np.int64)
 
 
 def load_cycles(rows: NDArray[np.int64], rows_per_cycle: int) -> NDArray[np.int64]:
@@ -120,15 +114,19 @@ def load_cycles(rows: NDArray[np.int64], rows_per_cycle: int) -> NDArray[np.int6
 
 
 class ProductCounts(msgspec.Struct, frozen=True):
-    """Counts of a product and of the walk it feeds, and the cycles of each of its weight blocks [B, blocks]."""
+    """Counts of a product and the walk it feeds [COUNTS, B], and the cycles of its weight blocks [B, blocks]."""
 
-    counts: Counts
+    table: NDArray[np.int64]
     block_cycles: NDArray[np.int64]
+
+    @property
+    def counts(self) -> Counts:
+        return counts_of_table(self.table)
 
 
 def product_counts(schedule: Schedule, node: Product, popcounts: NDArray[np.integer[Any]]) -> ProductCounts:
     """`popcounts`: ones in each streamed word, [B, groups, positions, slot steps, planes, reduction tiles]."""
-    return ProductRules.of(schedule, node).counts(popcounts)
+    return ProductRules.of(schedule, node).counts(Words.of(popcounts))
 
 
 class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +135,7 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
     rounds [rounds, 2]: of the passes' steps, as indices of `pass_sums`.  tiles: output tiles of each block.
     load, gather, walk, latency: see `skipper.run_cycles`.  beside: cycles of a block
     beside its runs.  end: of the whole program, after the last node's last block.
+    constant [COUNTS], factors [COUNTS, FOUND]: the counts are constant + factors · what is found.
     """
 
     cut: Geometry
@@ -150,7 +149,8 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
     tiles: NDArray[np.int64]
     beside: int
     end: int
-    constant: ConstantCounts
+    constant: NDArray[np.int64]
+    factors: NDArray[np.int64]
 
     @classmethod
     def of(cls, schedule: Schedule, node: Product) -> ProductRules:
@@ -161,6 +161,7 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
         walked_together = len(cut.walk_steps) if len(rounds) == 1 and cut.time_order == "inner" else 1
         constant, end = product_events(schedule, node, cut).total(), end_cycles(schedule, node)
         gather, latency = gather_cycles(schedule, node, cut)
+        beside = (constant.get("control_cycles", 0) - end + constant.get("fill_cycles", 0)) // cut.blocks
         return cls(
             cut=cut,
             skip_group=array.skip_group,
@@ -171,47 +172,54 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
             walk=cut.strip_positions * walked_together + DRAIN,
             latency=latency,
             tiles=np.diff(np.append(np.arange(0, len(cut.columns), cut.output_tiles_per_block), len(cut.columns))),
-            beside=(constant.get("control_cycles", 0) - end + constant.get("fill_cycles", 0)) // cut.blocks,
+            beside=beside,
             end=end,
-            constant=ConstantCounts(constant),
+            constant=table_row(constant | {"cycles": cut.blocks * beside + end if cut.walk_steps else end}),
+            factors=_factors(len(cut.columns), sum(cut.columns)),
         )
 
-    def counts(self, popcounts: NDArray[np.integer[Any]]) -> ProductCounts:
-        """Events of each image; `popcounts` as in `product_counts`."""
-        batch = len(popcounts)
+    def counts(self, words: Words) -> ProductCounts:
+        """Events of each image."""
+        batch = len(words.ones)
         if not self.cut.walk_steps:
-            end = {"cycles": np.full(batch, self.end, np.int64)}
-            return ProductCounts(self.constant.of_batch(batch, end), np.zeros((batch, len(self.tiles)), np.int64))
-        sums = pass_sums(popcounts, self.cut, self.skip_group)
+            table = np.repeat(self.constant[:, None], batch, axis=1)
+            return ProductCounts(table, np.zeros((batch, len(self.tiles)), np.int64))
+        sums = pass_sums(words, self.cut, self.skip_group)
         totals = np.zeros((4, batch), np.int64)
         add_up_passes(sums, self.rows, totals)
         return self.counts_of(sums[0], totals)
 
     def counts_of(self, stream: NDArray[np.int64], totals: NDArray[np.int64]) -> ProductCounts:
         """From the cycles of each pass (`pass_sums`) and (stream cycles, ones, issued words, their lanes) [4, B]."""
-        output_tiles, channels = len(self.cut.columns), sum(self.cut.columns)
-        streamed, added, issued, lanes = totals
         runs = np.zeros((len(stream), len(self.tiles), self.cut.groups, 3), np.int64)
         run_cycles(
             stream, self.rounds, self.tiles, self.load, self.walk, self.gather, self.latency, self.cut.keeps_words, runs
         )
-        time, load_stalls, word_stalls = np.moveaxis(runs.sum(axis=2), -1, 0)
-        blocks = time + self.beside
+        by_block = runs.sum(axis=2)
+        blocks = by_block[:, :, 0] + self.beside
         blocks[:, -1] += self.end
-        constant = self.constant.constant
-        by_image = {
-            "cycles": blocks.sum(-1),
-            "load_stall_cycles": load_stalls.sum(-1),
-            "word_stall_cycles": word_stalls.sum(-1),
-            "stream_cycles": streamed * output_tiles,
-            "words_issued": issued * output_tiles,
-            "active_bits": added * output_tiles,
-            "accumulates": added * channels,
-            "gated_accumulates": (lanes - added) * channels,
-            "accumulator_reads": issued * output_tiles + constant["accumulator_reads"],
-            "accumulator_writes": issued * output_tiles,
-        }
-        return ProductCounts(self.constant.of_batch(len(stream), by_image), blocks)
+        found = np.concatenate([totals, by_block.sum(axis=1).T])
+        return ProductCounts(self.constant[:, None] + self.factors @ found, blocks)
+
+
+FOUND = ("streamed", "ones", "issued", "lanes", "time", "load_stalls", "word_stalls")  # of a product, by the skipper
+
+
+def _factors(output_tiles: int, channels: int) -> NDArray[np.int64]:
+    """[COUNTS, FOUND]: how often each of what is found is an event."""
+    factors = {
+        "cycles": {"time": 1},
+        "load_stall_cycles": {"load_stalls": 1},
+        "word_stall_cycles": {"word_stalls": 1},
+        "stream_cycles": {"streamed": output_tiles},
+        "words_issued": {"issued": output_tiles},
+        "active_bits": {"ones": output_tiles},
+        "accumulates": {"ones": channels},
+        "gated_accumulates": {"lanes": channels, "ones": -channels},
+        "accumulator_reads": {"issued": output_tiles},
+        "accumulator_writes": {"issued": output_tiles},
+    }
+    return np.array([[factors.get(name, {}).get(column, 0) for column in FOUND] for name in COUNTS], np.int64)
 
 
 def gather_cycles(schedule: Schedule, node: Product, cut: Geometry) -> tuple[NDArray[np.int64], int]:
@@ -244,7 +252,8 @@ CYCLE_KINDS = (
 
 def elementwise_counts(schedule: Schedule, node: ElementwiseNode, batch: int) -> Counts:
     """Counts of a node that the array does not compute, for a batch; they do not depend on the data."""
-    return ConstantCounts(elementwise_totals(schedule, node)).of_batch(batch)
+    row = table_row(elementwise_totals(schedule, node))
+    return counts_of_table(np.repeat(row[:, None], batch, axis=1))
 
 
 def elementwise_totals(schedule: Schedule, node: ElementwiseNode) -> dict[str, int]:

@@ -30,6 +30,7 @@ from dtss.compiler.schedule.buffers import (
 )
 from dtss.compiler.schedule.format import AnyNode, Convolution, Linear, Schedule
 from dtss.compiler.schedule.hardware import Dram
+from dtss.compiler.schedule.kernel import kernel
 
 Counter = NDArray[np.int64]
 
@@ -61,6 +62,14 @@ class DramCounts(msgspec.Struct, frozen=True, kw_only=True):
     weight_row_writes: Counter  # rows of C weights written as a block arrives
     parameter_row_writes: Counter
     image_row_writes: Counter  # pixels, as they come
+
+
+DRAM_COUNTS = DramCounts.__struct_fields__
+
+
+def dram_counts_of_table(table: NDArray[np.int64]) -> DramCounts:
+    """[DRAM_COUNTS, B] by name."""
+    return DramCounts(**dict(zip(DRAM_COUNTS, table, strict=True)))
 
 
 def burst_bits(dram: Dram, bits: int) -> int:
@@ -127,89 +136,103 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 class DramRules(msgspec.Struct, frozen=True, kw_only=True):
     """What no image changes of a schedule's transfers, computed once.
 
-    pixels: of the image.  image_cycles: until it is there.  moves: the blocks that cross for every image.  cycles: of
-    each.  overwrites: for each, the last one that it overwrites, −1 if none.  read_bits, write_bits, row_writes
-    (weights, parameters): of each node.
+    image_cycles: until the image is there.  moves: the blocks that cross for every image.  cycles: of
+    each.  overwrites: for each, the last one that it overwrites, −1 if none.
+    constant [nodes, DRAM_COUNTS]: every count but the stalls.
     """
 
     nodes: tuple[str, ...]
-    pixels: int
     image_cycles: int
     moves: tuple[Transfer, ...]
-    cycles: tuple[int, ...]
-    overwrites: tuple[int, ...]
-    read_bits: dict[str, int]
-    write_bits: dict[str, int]
-    row_writes: dict[str, tuple[int, int]]
+    cycles: NDArray[np.int64]
+    overwrites: NDArray[np.int64]
+    constant: NDArray[np.int64]
 
     @classmethod
     def of(cls, schedule: Schedule) -> DramRules:
         dram, image = schedule.hardware.dram, schedule.nodes[0]
         nodes = tuple(node.name for node in schedule.nodes)
         moves = () if schedule.memory.weights_resident else transfers(schedule)
-        read = dict.fromkeys(nodes, 0)
-        read[image.name] = burst_bits(dram, image.positions * image.channels * image.value.planes)
-        written = dict.fromkeys(nodes, (0, 0))
+        counted = {name: dict.fromkeys(DRAM_COUNTS, 0) for name in nodes}
+        counted[image.name]["dram_read_bits"] = burst_bits(dram, image.positions * image.channels * image.value.planes)
+        counted[image.name]["image_row_writes"] = image.positions
+        counted[schedule.output.node]["dram_write_bits"] = _logit_bits(schedule)
         for move in moves:
-            read[move.node] += burst_bits(dram, move.bits)
-            weights, parameters = written[move.node]
-            written[move.node] = weights + move.weight_rows, parameters + move.parameter_rows
+            counted[move.node]["dram_read_bits"] += burst_bits(dram, move.bits)
+            counted[move.node]["weight_row_writes"] += move.weight_rows
+            counted[move.node]["parameter_row_writes"] += move.parameter_rows
         return cls(
             nodes=nodes,
-            pixels=image.positions,
             image_cycles=image.positions + IMAGE_CYCLES,
             moves=moves,
-            cycles=tuple(max(1, dram.latency_cycles) + move.beats + COMMAND_CYCLES for move in moves),
-            overwrites=overwritten(schedule, moves),
-            read_bits=read,
-            write_bits={schedule.output.node: _logit_bits(schedule)},
-            row_writes=written,
+            cycles=np.array([max(1, dram.latency_cycles) + move.beats + COMMAND_CYCLES for move in moves], np.int64),
+            overwrites=np.array(overwritten(schedule, moves), np.int64),
+            constant=np.array([list(counted[name].values()) for name in nodes], np.int64),
         )
 
     def timeline(self, run_cycles: Mapping[str, NDArray[np.int64]]) -> Timeline:
         """run_cycles: of each node's blocks [B, blocks], one block where it has none."""
         image = self.nodes[0]
         number = {(move.node, move.block): index for index, move in enumerate(self.moves)}
-        nothing = np.zeros(len(run_cycles[image]), np.int64)
-        arrived, now = nothing, nothing + self.image_cycles
-        used: list[Counter] = []
-        moved = {(image, 0): (nothing, now)}
-        runs: dict[tuple[str, int], tuple[Counter, Counter]] = {}
-        waited = dict.fromkeys(self.nodes, nothing) | {image: now}
-        for node in self.nodes:
-            for block, cycles in enumerate(run_cycles[node].T):
-                index = number.get((node, block))
-                if index is not None:
-                    over = self.overwrites[index]
-                    begin = arrived if over < 0 else np.maximum(arrived, used[over])
-                    arrived = begin + self.cycles[index]
-                    moved[node, block] = begin, arrived
-                    stall = np.maximum(arrived - now - 1, 0)
-                    waited[node] = waited[node] + stall
-                    now = now + stall
-                    used.append(now + cycles)
-                runs[node, block] = now, now + cycles
-                now = now + cycles
-        return Timeline(waited=waited, runs=runs, transfers=moved)
+        keys = [(name, block) for name in self.nodes for block in range(run_cycles[name].shape[1])]
+        cycles = np.concatenate([run_cycles[name] for name in self.nodes], axis=1).T
+        move_of = np.array([number.get(key, -1) for key in keys], np.int64)
+        runs = np.empty((2, *cycles.shape), np.int64)
+        moved = np.empty((2, len(self.moves), cycles.shape[1]), np.int64)
+        stalls = np.zeros_like(cycles)
+        _arrive(
+            np.ascontiguousarray(cycles), move_of, self.image_cycles, self.cycles, self.overwrites, runs, moved, stalls
+        )
+        first_runs = np.cumsum([0, *(run_cycles[name].shape[1] for name in self.nodes[:-1])])
+        waited = np.add.reduceat(stalls, first_runs, axis=0)
+        waited[0] += self.image_cycles
+        there = np.zeros_like(waited[0]), np.full_like(waited[0], self.image_cycles)
+        return Timeline(
+            waited=dict(zip(self.nodes, waited, strict=True)),
+            runs=dict(zip(keys, zip(*runs, strict=True), strict=True)),
+            transfers={(image, 0): there} | {key: (moved[0, i], moved[1, i]) for key, i in number.items()},
+        )
+
+    def table(self, waited: Mapping[str, Counter]) -> NDArray[np.int64]:
+        """[nodes, DRAM_COUNTS, B], from a `Timeline`'s waits. The logits leave at each computed step."""
+        table = np.repeat(self.constant[:, :, None], len(waited[self.nodes[0]]), axis=2)
+        table[:, DRAM_COUNTS.index("stall_cycles")] = np.array(list(waited.values()))
+        return table
 
     def counts(self, waited: Mapping[str, Counter]) -> dict[str, DramCounts]:
-        """The counts of every node, from a `Timeline`'s waits. The logits leave at each computed step."""
-        nothing = np.zeros(len(waited[self.nodes[0]]), np.int64)
+        """The same by name."""
+        return dict(zip(self.nodes, map(dram_counts_of_table, self.table(waited)), strict=True))
 
-        def every(count: int) -> Counter:
-            return nothing + count if count else nothing
 
-        return {
-            name: DramCounts(
-                stall_cycles=waited[name],
-                dram_read_bits=every(self.read_bits[name]),
-                dram_write_bits=every(self.write_bits.get(name, 0)),
-                weight_row_writes=every(self.row_writes[name][0]),
-                parameter_row_writes=every(self.row_writes[name][1]),
-                image_row_writes=every(self.pixels if name == self.nodes[0] else 0),
-            )
-            for name in self.nodes
-        }
+@kernel
+def _arrive(
+    run_cycles: NDArray[np.int64],
+    move_of: NDArray[np.int64],
+    image_cycles: int,
+    move_cycles: NDArray[np.int64],
+    overwrites: NDArray[np.int64],
+    runs: NDArray[np.int64],
+    moved: NDArray[np.int64],
+    stalls: NDArray[np.int64],
+) -> None:
+    """Begin and end of every run and transfer, [2, ..., B], and what a run waits, from `run_cycles` [runs, B].
+
+    move_of [runs]: the transfer that a run waits for, −1 if none.
+    """
+    used = np.zeros(len(move_cycles), np.int64)
+    for image in range(run_cycles.shape[1]):
+        arrived, now = 0, image_cycles
+        for run in range(len(run_cycles)):
+            move = move_of[run]
+            if move >= 0:
+                begin = arrived if overwrites[move] < 0 else max(arrived, used[overwrites[move]])
+                arrived = begin + move_cycles[move]
+                moved[0, move, image], moved[1, move, image] = begin, arrived
+                stalls[run, image] = max(arrived - now - 1, 0)
+                now += stalls[run, image]
+                used[move] = now + run_cycles[run, image]
+            runs[0, run, image], runs[1, run, image] = now, now + run_cycles[run, image]
+            now += run_cycles[run, image]
 
 
 def overwritten(schedule: Schedule, moves: Sequence[Transfer]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,69 +17,83 @@ from dtss.compiler.schedule.kernel import kernel
 Sums = NDArray[np.int64]
 
 
-def pass_sums(popcounts: NDArray[np.integer[Any]], cut: Geometry, skip_group: int) -> Sums:
+class Words(msgspec.Struct, frozen=True):
+    """Ones of the streamed words of a product, told by the rows that its windows share.
+
+    ones: of each slice of a row, [B, groups, rows, slices, slot steps, planes].
+    taps [positions, offsets]: the row under each kernel offset of a position; −1, the last, where all is 0.
+    A reduction tile is a slice under one offset.
+    """
+
+    ones: NDArray[np.integer[Any]]
+    taps: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, popcounts: NDArray[np.integer[Any]]) -> Words:
+        """Words that share nothing: [B, groups, positions, slot steps, planes, reduction tiles]."""
+        return cls(np.ascontiguousarray(np.moveaxis(popcounts, 5, 3)), every_row(popcounts.shape[2]))
+
+
+def every_row(rows: int) -> NDArray[np.int32]:
+    """Taps of positions that have a row each."""
+    return np.arange(rows, dtype=np.int32)[:, None]
+
+
+def pass_sums(words: Words, cut: Geometry, skip_group: int) -> Sums:
     """(stream cycles, ones, issued words) of each pass: [3, B, groups, pass steps, strips, reduction tiles].
 
-    `popcounts`: ones in each streamed word, [B, groups, positions, slot steps, planes, reduction tiles]. Words pass in
-    the order (position, step, plane), or (position, plane) where each step has passes of its own.
+    Words pass in the order (position, step, plane), or (position, plane) where each step has passes of its own.
     """
-    batch, groups, _, steps, _, tiles = popcounts.shape
+    batch, groups, rows, slices, steps, planes = words.ones.shape
     own_passes = cut.pass_steps if steps else 0
-    sums = np.zeros((3, batch, groups, own_passes, cut.strips, tiles), np.int64)
-    _sweep(np.ascontiguousarray(popcounts), cut.positions_per_strip, own_passes, skip_group, sums)
+    sums = np.zeros((3, batch, groups, own_passes, cut.strips, len(cut.rows)), np.int64)
+    ones = words.ones.reshape(batch, groups, rows, slices, steps * planes)
+    _sweep(ones, words.taps, cut.positions_per_strip, skip_group, sums)
     return sums
 
 
 def stream_cycles(nonzero: NDArray[np.bool_], skip_group: int) -> Sums:
     """Cycles of passes by their words' non-zero flags: [..., words] → [...]."""
     *outer, count = nonzero.shape
-    flags = np.ascontiguousarray(nonzero.reshape(-1, count).T, np.int64)[None, None, :, None, None]
-    sums = np.zeros((3, 1, 1, 1, 1, flags.shape[-1]), np.int64)
-    _sweep(flags, count, 1, skip_group, sums)
+    flags = np.ascontiguousarray(nonzero.reshape(-1, count).T, np.int64)[None, None, :, :, None]
+    sums = np.zeros((3, 1, 1, 1, 1, flags.shape[3]), np.int64)
+    _sweep(flags, every_row(count), count, skip_group, sums)
     cycles: Sums = sums[0].reshape(outer)
     return cycles
 
 
 @kernel
 def _sweep(
-    popcounts: NDArray[np.integer[Any]], strip_positions: int, own_passes: int, skip_group: int, sums: Sums
+    ones: NDArray[np.integer[Any]], taps: NDArray[np.int32], strip_positions: int, skip_group: int, sums: Sums
 ) -> None:
-    """Words of all tiles side by side: they share positions, so their groups end together."""
-    batch, groups, positions, steps, planes, tiles = popcounts.shape
-    strips = sums.shape[4]
-    together = steps if own_passes == 1 else 1
-    nonzero = np.zeros(tiles, np.int64)
+    batch, groups, _, slices, at_position = ones.shape
+    own_passes, strips, tiles = sums.shape[3:]
+    of_pass = at_position // max(1, own_passes)
     for image in range(batch):
         for group in range(groups):
             for index in range(own_passes):
                 for strip in range(strips):
-                    stream, ones, issued = (
-                        sums[0, image, group, index, strip],
-                        sums[1, image, group, index, strip],
-                        sums[2, image, group, index, strip],
-                    )
-                    seen = 0
-                    for position in range(strip * strip_positions, min(positions, (strip + 1) * strip_positions)):
-                        for step in range(index, index + together):
-                            for plane in range(planes):
-                                word = popcounts[image, group, position, step, plane]
-                                for tile in range(tiles):
-                                    ones[tile] += word[tile]
-                                    nonzero[tile] += word[tile] > 0
+                    last = min(len(taps), (strip + 1) * strip_positions)
+                    for tile in range(tiles):
+                        offset, part = tile // slices, tile % slices
+                        stream, added, issued, nonzero, seen = 0, 0, 0, 0, 0
+                        for position in range(strip * strip_positions, last):
+                            row = taps[position, offset]
+                            for place in range(index * of_pass, (index + 1) * of_pass):
+                                word = ones[image, group, row, part, place]
+                                added += word
+                                nonzero += word > 0
                                 seen += 1
                                 if seen == skip_group:
-                                    _close_group(nonzero, stream, issued)
-                                    seen = 0
-                    if seen > 0:
-                        _close_group(nonzero, stream, issued)
-
-
-@kernel
-def _close_group(nonzero: Sums, stream: Sums, issued: Sums) -> None:
-    for tile in range(len(nonzero)):
-        stream[tile] += max(1, nonzero[tile])
-        issued[tile] += nonzero[tile]
-        nonzero[tile] = 0
+                                    stream += max(1, nonzero)
+                                    issued += nonzero
+                                    nonzero, seen = 0, 0
+                        if seen > 0:
+                            stream += max(1, nonzero)
+                            issued += nonzero
+                        sums[0, image, group, index, strip, tile] = stream
+                        sums[1, image, group, index, strip, tile] = added
+                        sums[2, image, group, index, strip, tile] = issued
 
 
 @kernel

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
 from dtss.compiler.schedule import cycles, words
 from dtss.compiler.schedule.cycles import CYCLE_KINDS, Counts, gather_cycles
@@ -11,8 +10,8 @@ from dtss.compiler.schedule.format import AttentionProduct, Lif, Product
 from dtss.compiler.schedule.geometry import geometry
 from dtss.compiler.schedule.interpret import interpret
 from dtss.compiler.schedule.io import LoadedSchedule
-from dtss.compiler.schedule.skipper import pass_sums
-from dtss.hwsim.activity import ProductCounter, counter_of, ones_of_slices
+from dtss.compiler.schedule.skipper import Words, pass_sums
+from dtss.hwsim.activity import ProductCounter, counter_of
 from dtss.hwsim.execute import execute
 from tests.hwsim.random_networks import Case, cases, many
 from tests.hwsim.slow_machine import SlowMachine
@@ -53,7 +52,7 @@ def test_every_count_equals_the_machine_that_takes_one_cycle_at_a_time(case: Cas
 def test_the_slow_machine_goes_red_when_a_rule_is_wrong(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A skipper that sees one word at a time, a load that rounds down, or a gatherer of twice the speed is noticed."""
     wrong = {
-        "pass_sums": lambda popcounts, cut, skip_group: pass_sums(popcounts, cut, 1),
+        "pass_sums": lambda words, cut, skip_group: pass_sums(words, cut, 1),
         "load_cycles": lambda rows, rows_per_cycle: rows // rows_per_cycle,
         "gather_cycles": lambda *arguments: (gather_cycles(*arguments)[0] // 2, gather_cycles(*arguments)[1]),
     }
@@ -82,19 +81,18 @@ def test_ones_gathered_by_pixel_equal_ones_counted_in_the_words(case: Case) -> N
             )
             for step in run.node.steps.active
         ]
-        np.testing.assert_array_equal(
-            ProductCounter.of(schedule, tensors, run.node).streamed_ones(run), np.stack(expected, axis=3)
-        )
+        found = ProductCounter.of(schedule, tensors, run.node).words(run)
+        np.testing.assert_array_equal(gathered(found, len(cut.rows)), np.stack(expected, axis=3))
 
 
-@settings(deadline=None)  # the first call compiles
-@given(st.integers(1, 70), st.integers(1, 9), st.integers(1, 40), st.integers(0, 2**32 - 1))
-def test_ones_of_slices(lanes: int, planes: int, length: int, seed: int) -> None:
-    values = np.random.default_rng(seed).integers(0, 2**planes, (3, length))
-    found = ones_of_slices(values, planes, lanes)
-    assert found.shape == (3, planes, -(-length // lanes))
-    for (row, plane, part), ones in np.ndenumerate(found):
-        assert ones == sum(int(value) >> plane & 1 for value in values[row, part * lanes : (part + 1) * lanes])
+def gathered(words: Words, tiles: int) -> np.ndarray:
+    """Ones of every word: [B, groups, positions, slot steps, planes, reduction tiles]."""
+    batch, groups, _, slices, steps, planes = words.ones.shape
+    found = np.zeros((batch, groups, len(words.taps), steps, planes, tiles), np.int64)
+    for (position, offset), row in np.ndenumerate(words.taps):
+        first = offset * slices
+        found[:, :, position, ..., first : first + slices] += np.moveaxis(words.ones[:, :, row], 2, 4)
+    return found
 
 
 @settings(parent=many, max_examples=60)

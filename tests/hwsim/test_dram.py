@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dtss.compiler.schedule import dram
 from dtss.compiler.schedule.buffers import capacity_rows
-from dtss.compiler.schedule.dram import DramRules, burst_bits, packed_bits, transfers
+from dtss.compiler.schedule.dram import DRAM_COUNTS, DramRules, burst_bits, packed_bits, transfers
 from dtss.compiler.schedule.format import Convolution, Linear, Schedule
 from dtss.compiler.schedule.hardware import Dram
 from dtss.compiler.schedule.io import LoadedSchedule
@@ -207,7 +207,7 @@ def test_each_weight_crosses_once_an_image_however_many_strips(digits: LoadedSch
             assert content.pop(node.name) == tiles * (inputs * 16 * 8 + 16 * 4 * 24)
             weights += digits.tensors[node.weight].size
     assert all(bits % (16 * 4 * 24) == 0 for bits in content.values())
-    read = sum(DramRules.of(streamed).read_bits.values())
+    read = DramRules.of(streamed).constant[:, DRAM_COUNTS.index("dram_read_bits")].sum()
     assert read >= 8 * weights + sum(content.values())
 
 

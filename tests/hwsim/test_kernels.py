@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtss.hwsim.dense import multiply_dense, multiply_dense_by_head, weight_panels
-from dtss.hwsim.kernels import count_events, count_ones, list_events
+from dtss.hwsim.dense import multiply_dense, weight_panels
+from dtss.hwsim.kernels import count_events, count_ones, count_ones_across, list_events, multiply_by_head
 from tests.hwsim.random_networks import many
 
 seeds = st.integers(0, 2**32 - 1)
@@ -24,20 +24,24 @@ def test_dense_products(frames: int, positions: int, offsets: int, channels: int
     weights = random.choice(np.array([-128, -1, 0, 127], np.int8), (offsets * channels, outputs))
     taps = random.integers(-1, 5, (positions, offsets)).astype(np.int32)
     sums = np.full((frames * positions, outputs), 99, np.int32)
-    multiply_dense(values, taps, weight_panels(weights[None, None])[0, 0], sums)
+    multiply_dense(values, taps, weight_panels(weights), sums)
     padded = np.concatenate([values, np.zeros((frames, 1, channels), np.uint8)], axis=1).astype(np.int64)
     np.testing.assert_array_equal(sums, padded[:, taps].reshape(len(sums), -1) @ weights.astype(np.int64))
 
 
 @many
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), seeds)
-def test_dense_products_by_head(positions: int, length: int, outputs: int, seed: int) -> None:
+@given(st.sampled_from([np.uint8, np.uint16]), st.integers(1, 9), st.integers(1, 150), st.integers(1, 40), seeds)
+def test_products_by_head(dtype: type, positions: int, length: int, outputs: int, seed: int) -> None:
+    """Q · (Kᵀ·V) of two frames and three heads; the tokens of a head lie side by side with the others'."""
     random = np.random.default_rng(seed)
-    values = random.integers(0, 256, (2, 3, positions, length)).astype(np.uint8)
-    weights = random.integers(0, 128, (2, 3, outputs, length)).astype(np.uint8).swapaxes(2, 3)
-    sums = np.empty((2, 3, positions, outputs), np.int32)
-    multiply_dense_by_head(values, weight_panels(weights), sums)
-    np.testing.assert_array_equal(sums, values.astype(np.int64) @ weights)
+    values: np.ndarray = random.integers(0, 3, (2, positions, 3, length)).astype(dtype)
+    held = random.integers(0, 256, (2, 3, length, outputs)).astype(np.uint8)
+    sums = np.full((2, positions, 3, outputs), 99, np.int32)
+    strides = np.array([(length, 3 * length, 1), (length * outputs, 0, outputs), (outputs, 3 * outputs, 0)])
+    arrays = (each.reshape(2, -1) for each in (values, held, sums))
+    streamed, stationary, into = arrays
+    multiply_by_head(streamed, stationary, (3, positions, length, outputs), strides, into)
+    np.testing.assert_array_equal(sums, np.einsum("fphk,fhko->fpho", values.astype(np.int64), held.astype(np.int64)))
 
 
 @many
@@ -61,9 +65,13 @@ def test_ones_of_every_plane(dtype: type, channels: int, lanes: int, seed: int) 
     planes = 8 * np.dtype(dtype).itemsize
     values: np.ndarray = random.integers(0, 1 << planes, (3, channels)).astype(dtype)
     bits = values[:, None] >> np.arange(planes, dtype=dtype)[:, None] & 1
-    ones = np.empty((3, planes, -(-channels // lanes)), np.int32)
-    count_ones(values, lanes, ones)
-    np.testing.assert_array_equal(ones, np.add.reduceat(bits.astype(np.int32), range(0, channels, lanes), axis=2))
+    expected = np.add.reduceat(bits.astype(np.int32), range(0, channels, lanes), axis=2)
+    ones = np.empty((1, 1, 3, -(-channels // lanes), 1, planes), np.int32)
+    count_ones(values.reshape(1, 1, -1), 0, channels, 3, channels, lanes, ones)
+    np.testing.assert_array_equal(ones[0, 0, :, :, 0], expected.swapaxes(1, 2))
+    ones[:] = -1
+    count_ones_across(np.ascontiguousarray(values.T)[None, None], lanes, ones)
+    np.testing.assert_array_equal(ones[0, 0, :, :, 0], expected.swapaxes(1, 2))
 
 
 WITHOUT_BYTES = """
@@ -76,7 +84,7 @@ random = np.random.default_rng(0)
 values = random.integers(0, 256, (1, 9, 41)).astype(np.uint8)
 weights = random.integers(-128, 128, (41, 35)).astype(np.int8)
 sums = np.empty((9, 35), np.int32)
-multiply_dense(values, np.arange(9, dtype=np.int32)[:, None], weight_panels(weights[None, None])[0, 0], sums)
+multiply_dense(values, np.arange(9, dtype=np.int32)[:, None], weight_panels(weights), sums)
 assert (sums == values[0].astype(np.int64) @ weights).all()
 """
 
