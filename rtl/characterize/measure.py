@@ -321,8 +321,9 @@ def _events(
         bank_change=of_array["bank"],
     )
     for name in events.__struct_fields__:
-        if getattr(events, name) < 0:
-            found = f"{getattr(events, name):.4g} pJ, and no energy is negative"
+        value = getattr(events, name)
+        if value < 0 or (name == "accumulate" and value == 0):
+            found = f"{value:.4g} pJ, which no sound sample gives"
             raise CheckFailedError(f"{name}, {mode.replace('_', ' ')}", found, "simulate more --words or --images")
     return events
 

@@ -84,6 +84,12 @@ def _walks(schedule: Schedule, image: Image, engine: Engine, row: ProgramRow) ->
     return Walks(neuron, node.bias, layer, expected, cut.positions_per_strip, 0)
 
 
+def _strip(walks: Walks, visit: int) -> tuple[int, int]:
+    """The output tile's first channel, and the strip."""
+    place = walks.expected.place
+    return int(place.channel[visit]), int(place.position[visit]) // walks.positions_per_strip
+
+
 class NeuronSampler:
     """Puts runs of visits together to one stream."""
 
@@ -107,51 +113,56 @@ class NeuronSampler:
         return NeuronStream(ports, spikes, membranes)
 
     def _run(self, walks: Walks, first: int, wanted: int) -> None:
-        expected, layer = walks.expected, walks.layer
-        place, values = expected.place, expected.values
-        lane = int(self.random.integers(self.columns))
+        """Visits from `first` on; each is updated in the cycle after it."""
+        place, lane = walks.expected.place, int(self.random.integers(self.columns))
         last = min(walks.visits, first + wanted)
-        before = {
-            (step, position, channel): index
-            for index, (step, position, channel) in enumerate(
-                zip(place.step.tolist(), place.position.tolist(), place.channel.tolist(), strict=True)
-            )
-        } if layer["membrane_reads"] else {}  # fmt: skip
+        places: dict[tuple[int, ...], int] = {}  # of each visit; only needed where membranes are read from memory
+        if walks.layer["membrane_reads"]:
+            axes = (place.step.tolist(), place.position.tolist(), place.channel.tolist())
+            places = {where: visit for visit, where in enumerate(zip(*axes, strict=True))}
         waiting: dict[str, int] = {}
         for visit in range(first, last):
-            column = lane % int(expected.lanes[visit])
-            step, position, channel = int(place.step[visit]), int(place.position[visit]), int(place.channel[visit])
-            visited = {
-                "visit": 1,
-                "use_parameters": layer["reads_parameters"],
-                "stored": layer["stored_currents"],
-                "integrates": layer["integrates"],
-                **{name: layer[name] for name in LAYER_FIELDS},
-                **self._parameters(walks, channel + column + walks.offset),
-                "accumulators": 0 if layer["stored_currents"] else int(values["accumulators"][visit, column]),
-                "stored_row": int(values["currents"][visit, column]) if layer["stored_currents"] else 0,
-            }
-            self._cycle(visited, waiting)
-            reads = layer["membrane_reads"] >> step & 1
-            waiting = {
-                "update": 1,
-                "first": int(step == min(walks.neuron.state_steps)),
-                "from_memory": reads,
-                "output_live": layer["active_steps"] >> step & 1,
-                "spike": int(values["spikes"][visit, column]),
-                "membrane": int(values["membranes"][visit, column]),
-            }
-            if reads:
-                earlier = max(each for each in walks.neuron.state_steps if each < step)
-                waiting["memory_row"] = int(values["membranes"][before[earlier, position, channel], column])
-            following = visit + 1
-            ends = following == last or channel != place.channel[following] or (
-                position // walks.positions_per_strip != place.position[following] // walks.positions_per_strip
-            )  # fmt: skip
-            if ends:
+            column = lane % int(walks.expected.lanes[visit])
+            self._cycle(self._visited(walks, visit, column), waiting)
+            waiting = self._updated(walks, visit, column, places)
+            if visit + 1 == last or _strip(walks, visit) != _strip(walks, visit + 1):
                 for _ in range(IDLE_CYCLES):
                     self._cycle({"visit": 0, "accumulators": 0}, waiting)
                     waiting = {}
+
+    def _visited(self, walks: Walks, visit: int, column: int) -> dict[str, int]:
+        """The ports that make the current."""
+        layer, values = walks.layer, walks.expected.values
+        stored = layer["stored_currents"]
+        return {
+            "visit": 1,
+            "use_parameters": layer["reads_parameters"],
+            "stored": stored,
+            "integrates": layer["integrates"],
+            **{name: layer[name] for name in LAYER_FIELDS},
+            **self._parameters(walks, int(walks.expected.place.channel[visit]) + column + walks.offset),
+            "accumulators": 0 if stored else int(values["accumulators"][visit, column]),
+            "stored_row": int(values["currents"][visit, column]) if stored else 0,
+        }
+
+    @staticmethod
+    def _updated(walks: Walks, visit: int, column: int, places: dict[tuple[int, ...], int]) -> dict[str, int]:
+        """The ports that update the neuron, and what must come of it."""
+        layer, place, values = walks.layer, walks.expected.place, walks.expected.values
+        step, steps = int(place.step[visit]), walks.neuron.state_steps
+        updated = {
+            "update": 1,
+            "first": int(step == min(steps)),
+            "from_memory": layer["membrane_reads"] >> step & 1,
+            "output_live": layer["active_steps"] >> step & 1,
+            "spike": int(values["spikes"][visit, column]),
+            "membrane": int(values["membranes"][visit, column]),
+        }
+        if not updated["from_memory"]:
+            return updated
+        before = max(each for each in steps if each < step)
+        earlier = places[before, int(place.position[visit]), int(place.channel[visit])]
+        return updated | {"memory_row": int(values["membranes"][earlier, column])}
 
     def _parameters(self, walks: Walks, channel: int) -> dict[str, int]:
         neuron = walks.neuron

@@ -68,11 +68,14 @@ def _findings(result: Characterization, base: Base) -> list[str]:
     period = PICO / result.frequency_mhz
     slow = [unit.module for unit in result.units if unit.settled_ps / PICO > period]
     gated, still = events.gated_accumulate / events.accumulate, sample.silent_pj_per_lane / events.accumulate
+    assumed = base.events["gated_accumulate"] / (base.events["accumulate"] or 1)
     gates = "with" if result.clock_gates else "without"
     found = [
-        f"Zero gating: a gated lane takes {gated:.0%} of an active one, in a word without spikes {still:.1%}. It saves "
-        f"{result.gating_saving(gated):.0%} of what the sample's lanes would take were all active, by table {base.name} "
-        f"{result.gating_saving(base.events['gated_accumulate'] / base.events['accumulate']):.0%}.",
+        f"Zero gating: a gated lane takes {gated:.0%} of an active one, in a word without spikes {still:.1%}.",
+        (
+            f"It saves {result.gating_saving(gated):.0%} of what the sample's lanes would take were all active; "
+            f"by table {base.name} {result.gating_saving(assumed):.0%}."
+        ),
         (
             f"What moves is the lane that changes: {fit.per_changed_lane_pj:.2f} pJ each; a fit that knows them has "
             f"R² {fit.r_squared_with_changes:.2f}, but no counter of the machine does."

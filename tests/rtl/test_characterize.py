@@ -431,6 +431,11 @@ class TestWithYosys:
             main_of_dtss_sim([str(folder / "schedule/schedule.json"), "--tech", str(tiny.parent / "first.toml")]) == 0
         )
 
+    def test_membranes_from_memory(self, digits: Callable[[str], Path], tiny: Path, tmp_path: Path) -> None:
+        """Time outermost."""
+        assert main(["generate", str(digits("outer")), "-o", str(tmp_path / "outer"), "--quiet"]) == 0
+        assert self.run(tmp_path / "outer", tiny, "outer.toml", "--quiet") == 0
+
     def test_the_whole_array_and_no_clock_gates(
         self, folder: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
