@@ -16,12 +16,9 @@ from dtss.rtl.expected import expected_row
 from dtss.rtl.generate import SCHEDULE, generate, read_manifest
 from dtss.rtl.program import ELEMENTWISE, RUN, program
 from dtss.rtl.verify import ImageReport, Job, LayerReport, all_mismatches, verify_network
+from tests.rtl.small_network import MACHINES, TINY
 
 pytestmark = pytest.mark.rtl
-
-EDGE, ODD, TINY, WIDE_LOAD = (16, 16, 32, 4, 1), (12, 4, 21, 3, 2), (4, 2, 5, 1, 1), (24, 8, 40, 7, 24)
-MACHINES = {"edge": EDGE, "odd": ODD, "tiny": TINY, "wide_load": WIDE_LOAD}
-
 
 Reports = tuple[list[LayerReport], list[ImageReport]]
 
