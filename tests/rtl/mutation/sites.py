@@ -201,7 +201,7 @@ def _connections(
         assert instance.decl is not None
         name = instance.decl.name.valueText
         for port in (part for part in instance.connections if isinstance(part, syntax.NamedPortConnectionSyntax)):
-            if port.expr is None or port.name.valueText == "clock":
+            if port.name.valueText == "clock":
                 continue
             statement = f"{kind} {name} {source.one_line(port)}"
             if port.name.valueText in inputs.get(kind, ()) and not _is_constant(source.text(port.expr)):
