@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
@@ -18,14 +18,17 @@ from dtss.compiler.schedule.format import (
     Convolution,
     FloatReference,
     Image,
+    Integrator,
     Lif,
     Linear,
+    MaxPool,
     Output,
     Preprocess,
     Product,
     Schedule,
     SideCar,
     Steps,
+    SumPool,
     Tiling,
     TimeOrder,
     TokenSum,
@@ -117,6 +120,24 @@ class NetworkBuilder:
             )
         )  # fmt: skip
 
+    def convolution(
+        self, name: str, source: str, channels: int, size: tuple[int, int], steps: Steps, neuron: str | None
+    ) -> None:
+        """3 × 3, at the size of its input. Outside of an image there is a value, outside of spikes none."""
+        before = next(node for node in self.nodes if node.name == source)
+        of_image, inputs = isinstance(before, Image), before.shape[2]
+        stem = name.removesuffix(".conv")
+        self.nodes.append(
+            Convolution(
+                name=name, inputs=(source,), shape=(*size, channels), value=CURRENT, steps=steps,
+                weight=self.tensor(f"{stem}.weight", (channels, 3, 3, inputs), -128, 127), weight_bits=8,
+                bias=self.tensor(f"{stem}.bias", (channels,), -90, 90),
+                current_shift=2 if of_image else 0, kernel=(3, 3), stride=1, padding=1,
+                pad_value=self.tensor(f"{stem}.pad_value", (inputs,), 0, 15) if of_image else None, neuron=neuron,
+                tiling=None,
+            )
+        )  # fmt: skip
+
     def attention(self, name: str, inputs: tuple[str, str], shape: tuple[int, int, int], **options: object) -> None:
         fields = {"heads": HEADS, "current_shift": 0, "neuron": None, "tiling": None} | options
         self.nodes.append(AttentionProduct(name=name, inputs=inputs, shape=shape, **fields))  # type: ignore[arg-type]
@@ -129,16 +150,8 @@ def network(order: TimeOrder, seed: int) -> NetworkBuilder:
     build.nodes.append(
         Image(name="image", inputs=(), shape=(SIZE, SIZE, 2), value=pixels, steps=steps_of((0,), (), (1, 2)))
     )
-    build.nodes.append(
-        Convolution(
-            name="stem.conv", inputs=("image",), shape=(SIZE, SIZE, 7), value=CURRENT,
-            steps=steps_of((0,), (), (1, 2)) if order == "inner" else steps_of(every),
-            weight=build.tensor("stem.weight", (7, 3, 3, 2), -128, 127), weight_bits=8,
-            bias=build.tensor("stem.bias", (7,), -90, 90),
-            current_shift=2, kernel=(3, 3), stride=1, padding=1,
-            pad_value=build.tensor("stem.pad_value", (2,), 0, 15), neuron="stem.lif", tiling=None,
-        )
-    )  # fmt: skip
+    stem = steps_of((0,), (), (1, 2)) if order == "inner" else steps_of(every)
+    build.convolution("stem.conv", "image", 7, (SIZE, SIZE), stem, "stem.lif")
     build.lif("stem.lif", "stem.conv", (0, 2), leak=FixedLeak(157, 8), reset="soft")
     for name, active in (("q", every), ("k", every), ("v", (0, 2))):
         build.linear(f"{name}.linear", "stem.lif", CHANNELS, steps_of((0, 2), bias_only=(1,)), f"{name}.lif")
@@ -172,6 +185,81 @@ def network(order: TimeOrder, seed: int) -> NetworkBuilder:
     return build
 
 
+Nodes = Callable[[TimeOrder, int], NetworkBuilder]
+
+
+def stored_network(order: TimeOrder, seed: int) -> NetworkBuilder:
+    """Currents that are stored on their way: pools, sums of products, neurons of their own, an integrator.
+
+    And words of joined kernel offsets, counts of several planes that stream and that stay, steps without input.
+    """
+    build, every, several = NetworkBuilder(order, seed), (0, 1, 2), (0, 2)
+    side = SIZE // 2 + 1
+    square, tokens = (side, side), side * side
+    pixels, counts = Value(low=0, high=15), Value(low=0, high=2)
+    build.nodes.append(
+        Image(name="image", inputs=(), shape=(SIZE, SIZE, 2), value=pixels, steps=steps_of((0,), (), (1, 2)))
+    )
+    build.convolution("stem.conv", "image", 6, (SIZE, SIZE), steps_of(every), None)
+    build.nodes.append(
+        MaxPool(
+            name="pool", inputs=("stem.conv",), shape=(*square, 6), value=CURRENT, steps=steps_of(every), kernel=2,
+            stride=2, padding=1,
+        )
+    )  # fmt: skip
+    build.lif("pool.lif", "pool", (0, 2))
+    build.convolution("conv", "pool.lif", CHANNELS, square, steps_of(every), "conv.lif")
+    build.lif("conv.lif", "conv", every)
+    build.linear("wide", "conv.lif", CHANNELS + 5, steps_of(every), "wide.lif")
+    build.lif("wide.lif", "wide", (0, 2), leak=FixedLeak(157, 8), reset="soft")
+    build.convolution("narrow", "wide.lif", CHANNELS, square, steps_of(every), "narrow.lif")
+    build.lif("narrow.lif", "narrow", every)
+    for name in ("q", "k", "v"):
+        build.linear(f"{name}.linear", "conv.lif", CHANNELS, steps_of(every), f"{name}.lif")
+        build.lif(f"{name}.lif", f"{name}.linear", (0, 2) if name == "v" else every)
+    shape = (*square, CHANNELS)
+    build.nodes.append(
+        Add(name="counts", inputs=("v.lif", "narrow.lif"), shape=shape, value=counts, steps=steps_of(several))
+    )
+    heads = (HEADS, WIDTH, WIDTH)
+    build.attention("kv", ("k.lif", "counts"), heads, stage="key_value", value=Value(low=0, high=2 * tokens),
+                    steps=steps_of(every))  # fmt: skip
+    build.attention("qkv", ("q.lif", "kv"), (*square, CHANNELS), stage="query_key_value", steps=steps_of(every),
+                    value=Value(low=0, high=2 * WIDTH * tokens))  # fmt: skip
+    build.lif("qkv.lif", "qkv", every)
+    build.nodes.append(
+        SumPool(
+            name="sums", inputs=("counts",), shape=(side - 1, side - 1, CHANNELS), value=Value(low=0, high=8),
+            steps=steps_of(several), kernel=(2, 2), stride=1, padding=0,
+        )
+    )  # fmt: skip
+    build.linear("of_sums", "sums", 5, steps_of(every), "of_sums.lif")
+    build.lif("of_sums.lif", "of_sums", every)
+    build.linear("signed", "qkv.lif", 5, steps_of(every), None)
+    build.linear("positive", "narrow.lif", 5, steps_of(every), None)
+    for kind in ("weight", "bias"):
+        build.tensors[f"positive.{kind}"] = abs(build.tensors[f"positive.{kind}"]) // 8
+    build.nodes[-1] = msgspec.structs.replace(build.nodes[-1], value=Value(low=0, high=1 << 20))
+    build.nodes.append(
+        Add(name="total", inputs=("positive", "signed"), shape=(*square, 5), value=CURRENT, steps=steps_of(every))
+    )
+    build.lif("total.lif", "total", every)
+    build.nodes.append(
+        TokenSum(
+            name="sum", inputs=("total.lif",), shape=(1, 1, 5), value=Value(low=0, high=tokens), steps=steps_of(every)
+        )
+    )
+    build.linear("head", "sum", 3, steps_of(every), None)
+    build.nodes.append(
+        Integrator(
+            name="out", inputs=("head",), shape=(1, 1, 3), value=CURRENT, steps=steps_of(every), leak=ShiftLeak(1)
+        )
+    )
+    build.tensors[io.IMAGES] = build.random.integers(0, 16, (2, SIZE, SIZE, 2)).astype(np.uint8)
+    build.tensors[io.LABELS] = np.zeros(2, np.int64)
+    return build
+
+
 def tiled(schedule: Schedule, node: Product, order: TimeOrder) -> Product:
     """With the strip a little shorter than it could be, so that the last one of most layers is cut off."""
     array = schedule.hardware.array
@@ -190,16 +278,18 @@ def tiled(schedule: Schedule, node: Product, order: TimeOrder) -> Product:
     return msgspec.structs.replace(node, tiling=counted)
 
 
-def small_network(machine: Machine, order: TimeOrder, seed: int, *, streams: bool) -> LoadedSchedule:
+def small_network(
+    machine: Machine, order: TimeOrder, seed: int, *, streams: bool, nodes: Nodes = network
+) -> LoadedSchedule:
     """Compiled by hand; `streams`: weights do not stay on chip."""
-    build = network(order, seed)
+    build = nodes(order, seed)
     schedule = Schedule(
         format="dtss-schedule/1",
         network="small",
         time_steps=TIME_STEPS,
         average_time_steps=AverageTimeSteps(2.0, 2.0),
         preprocess=Preprocess(1.0, (0.0, 0.0), (1.0, 1.0), 15),
-        output=Output("head", 1.0, ("a", "b", "c")),
+        output=Output(build.nodes[-1].name, 1.0, ("a", "b", "c")),
         memory=NO_PLAN,
         passes=(),
         reference=FloatReference(None, None),
@@ -207,7 +297,7 @@ def small_network(machine: Machine, order: TimeOrder, seed: int, *, streams: boo
         tensors=SideCar("", ""),
         nodes=tuple(build.nodes),
     )
-    nodes = [tiled(schedule, node, order) if isinstance(node, Product) else node for node in build.nodes]
-    schedule = msgspec.structs.replace(schedule, nodes=tuple(nodes))
+    cut = [tiled(schedule, node, order) if isinstance(node, Product) else node for node in build.nodes]
+    schedule = msgspec.structs.replace(schedule, nodes=tuple(cut))
     schedule = msgspec.structs.replace(schedule, memory=plan_memory(schedule, build.tensors))
     return LoadedSchedule(schedule, build.tensors)

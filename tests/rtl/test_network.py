@@ -16,7 +16,7 @@ from dtss.rtl.expected import expected_row
 from dtss.rtl.generate import SCHEDULE, generate, read_manifest
 from dtss.rtl.program import ELEMENTWISE, RUN, program
 from dtss.rtl.verify import ImageReport, Job, LayerReport, all_mismatches, verify_network
-from tests.rtl.small_network import MACHINES, TINY
+from tests.rtl.small_network import MACHINES, TINY, small_network, stored_network
 
 pytestmark = pytest.mark.rtl
 
@@ -61,6 +61,22 @@ def test_every_value_and_every_count_equals_the_golden_model(
     assert {"stem.conv", "kv", "qkv", "qk", "qk.v", "add", "sum", "head"} <= set(names)
     assert all({"accumulators", "currents"} <= set(layer.compared) for layer in layers if "conv" in layer.layer)
     assert all("word" in layer.compared for layer in layers if layer.layer in ("add", "sum"))
+
+
+@pytest.mark.parametrize(
+    ("machine", "order"), [("tiny", "inner"), pytest.param("odd", "outer", marks=pytest.mark.slow)]
+)
+def test_what_goes_through_current_memory_equals_the_golden_model(
+    machine: str, order: TimeOrder, tmp_path: Path
+) -> None:
+    loaded = small_network(MACHINES[machine], order, seed=7, streams=True, nodes=stored_network)
+    generate(loaded, tmp_path / "out")
+    layers, images = run(tmp_path / "out", (1, 0))
+    assert texts(layers, images) == []
+    compared = {layer.layer: set(layer.compared) for layer in layers}
+    assert {"currents", "membranes", "spikes"} <= compared["pool.lif"] & compared["qkv.lif"] & compared["total.lif"]
+    assert "currents" in compared["pool"] & compared["total"]
+    assert "membranes" in compared["out"]
 
 
 def test_the_small_network_exercises_both_answers_of_every_neuron(small_schedule: Callable[..., Path]) -> None:

@@ -20,15 +20,18 @@ from tests.rtl.mutation.cocotb_bench import CocotbBench
 from tests.rtl.mutation.netlists import AnyMutant, NetlistMutant
 from tests.rtl.mutation.network_bench import NetlistBench, NetworkBench
 from tests.rtl.random_networks import networks
-from tests.rtl.small_network import MACHINES, TINY, small_network
+from tests.rtl.small_network import MACHINES, TINY, Nodes, network, small_network, stored_network
 from tests.rtl.test_handshakes import handshake_case
 
 SEED = 7  # of the small network's weights and images
-SMALL_NETWORKS: tuple[tuple[str, TimeOrder, bool], ...] = (
-    ("odd", "outer", True),
-    ("tiny", "inner", True),
-    ("wide_load", "inner", True),
-    ("odd", "inner", False),
+NETWORKS: Mapping[str, Nodes] = {"small": network, "stored": stored_network}
+SMALL_NETWORKS: tuple[tuple[str, str, TimeOrder, bool], ...] = (
+    ("small", "odd", "outer", True),
+    ("small", "tiny", "inner", True),
+    ("stored", "tiny", "inner", True),
+    ("stored", "odd", "outer", True),
+    ("small", "wide_load", "inner", True),
+    ("small", "odd", "inner", False),
 )
 RANDOM_NETWORKS = 4
 
@@ -53,9 +56,10 @@ class Bench(Protocol):
 
 
 def network_benches(folder: Path) -> Iterator[NetworkBench]:
-    for machine, order, streams in SMALL_NETWORKS:
-        loaded = small_network(MACHINES[machine], order, SEED, streams=streams)
-        yield NetworkBench(f"network {machine} {order}", loaded, folder / f"{machine}_{order}")
+    for kind, machine, order, streams in SMALL_NETWORKS:
+        loaded = small_network(MACHINES[machine], order, SEED, streams=streams, nodes=NETWORKS[kind])
+        name = f"{kind} network {machine} {order}"
+        yield NetworkBench(name, loaded, folder / name.replace(" ", "_"))
     for number, loaded in enumerate(random_networks(RANDOM_NETWORKS)):
         yield NetworkBench(f"random network {number}", loaded, folder / f"random_{number}")
 
