@@ -53,7 +53,10 @@ SMALL_MEMORY = {"weight_bytes": 600, "parameter_bytes": 250}  # two blocks of we
 
 Machine = tuple[int, int, int, int, int]  # rows, columns, slots, group, weight rows a cycle
 EDGE, ODD, TINY, WIDE_LOAD = (16, 16, 32, 4, 1), (12, 4, 21, 3, 2), (4, 2, 5, 1, 1), (24, 8, 40, 7, 24)
-MACHINES: Mapping[str, Machine] = {"edge": EDGE, "odd": ODD, "tiny": TINY, "wide_load": WIDE_LOAD}
+NARROW = (2, 1, 3, 2, 2)  # a head lies in several words
+MACHINES: Mapping[str, Machine] = {
+    "edge": EDGE, "odd": ODD, "tiny": TINY, "wide_load": WIDE_LOAD, "narrow": NARROW,
+}  # fmt: skip
 
 
 def steps_of(active: tuple[int, ...] = (), bias_only: tuple[int, ...] = (), reused: tuple[int, ...] = ()) -> Steps:
@@ -211,7 +214,7 @@ def stored_network(order: TimeOrder, seed: int) -> NetworkBuilder:
     build.convolution("conv", "pool.lif", CHANNELS, square, steps_of(every), "conv.lif")
     build.lif("conv.lif", "conv", every)
     build.linear("wide", "conv.lif", CHANNELS + 5, steps_of(every), "wide.lif")
-    build.lif("wide.lif", "wide", (0, 2), leak=FixedLeak(157, 8), reset="soft")
+    build.lif("wide.lif", "wide", (0, 2), leak=ShiftLeak(2), reset="soft")  # no neuron here needs a multiplier
     build.convolution("narrow", "wide.lif", CHANNELS, square, steps_of(every), "narrow.lif")
     build.lif("narrow.lif", "narrow", every)
     for name in ("q", "k", "v"):

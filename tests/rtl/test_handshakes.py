@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dtss.compiler.schedule import io
+from dtss.compiler.schedule.format import TimeOrder
 from dtss.compiler.schedule.interpret import interpret
 from dtss.rtl.benches.bench_handshakes import CASE, HandshakeCase
 from dtss.rtl.counts import Image, NodeCounts, counts_of_the_rules
@@ -22,6 +23,7 @@ from tests.rtl.small_network import TINY
 pytestmark = pytest.mark.rtl
 
 IMAGES = 2
+HANDSHAKES: dict[bool, TimeOrder] = {False: "inner", True: "outer"}  # weights stream → the order of the time steps
 
 
 def handshake_case(loaded: io.LoadedSchedule, manifest: Manifest, path: Path) -> HandshakeCase:
@@ -58,9 +60,11 @@ def nodes_alone(loaded: io.LoadedSchedule, counts: NodeCounts) -> dict[int, dict
     }
 
 
-@pytest.mark.parametrize("streams", [False, True])
-def test_pauses_and_resets(streams: bool, small_schedule: Callable[..., Path], tmp_path: Path) -> None:
-    path = small_schedule(TINY, seed=7, streams=streams)
+@pytest.mark.parametrize(("streams", "order"), HANDSHAKES.items())
+def test_pauses_and_resets(
+    streams: bool, order: TimeOrder, small_schedule: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = small_schedule(TINY, order, seed=7, streams=streams)
     loaded, folder = io.load(path), tmp_path / "out"
     case = handshake_case(loaded, generate(loaded, folder), path)
     shutil.copytree(folder / "memories", tmp_path / "run" / "memories")

@@ -42,6 +42,7 @@ def texts(layers: list[LayerReport], images: list[ImageReport]) -> list[str]:
         pytest.param("edge", "outer", False, marks=pytest.mark.slow),
         pytest.param("odd", "inner", False, marks=pytest.mark.slow),
         pytest.param("tiny", "outer", False, marks=pytest.mark.slow),
+        pytest.param("narrow", "outer", False, marks=pytest.mark.slow),
         pytest.param("wide_load", "inner", True, marks=pytest.mark.slow),
         pytest.param("wide_load", "outer", False, marks=pytest.mark.slow),
     ],

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from dtss.rtl.simulators import BenchError, BenchRequest, bench_source, run_bench
-from tests.rtl.mutation.netlists import AnyMutant
+from tests.rtl.mutation.netlists import AnyMutant, NetlistMutant
+from tests.rtl.mutation.network_bench import NetlistBench
 from tests.rtl.mutation.schemata import write_schemata
 from tests.rtl.mutation.sites import Mutant, below
 
@@ -18,7 +19,10 @@ SEED = 20240611
 
 @dataclass(frozen=True)
 class CocotbBench:
-    """One bench at one size. harness: Verilog files of the benches.  inputs: files that a run reads, by name."""
+    """One bench at one size. harness: Verilog files of the benches.  inputs: files that a run reads, by name.
+
+    tested: modules that the tests are about, if they are not all below the toplevel.
+    """
 
     name: str
     test_module: str
@@ -28,6 +32,7 @@ class CocotbBench:
     harness: Sequence[str]
     folder: Path
     inputs: Mapping[str, bytes] = field(default_factory=dict)
+    tested: Sequence[str] = ()
 
     def takes(self, mutant: AnyMutant) -> bool:
         """One of a module that it simulates."""
@@ -35,16 +40,19 @@ class CocotbBench:
 
     @cached_property
     def _modules(self) -> frozenset[str]:
-        return below(self.toplevel, [*self.sources, *map(bench_source, self.harness)])
+        files = [*self.sources, *map(bench_source, self.harness)]
+        return frozenset[str]().union(*(below(module, files) for module in self.tested or (self.toplevel,)))
 
     def build(self, mutants: Mapping[int, AnyMutant]) -> None:
         """Put the mutants in, compile."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        own = {number: mutant for number, mutant in mutants.items() if isinstance(mutant, Mutant)}
-        sources = write_schemata(self.sources, own, self.folder / "rtl")
-        done = run_bench(self._request(0, sources, build=True))
+        done = run_bench(self._request(0, self._put_in(mutants), build=True))
         if not done.passed:
             raise BenchError(f"{self.name} fails without a mutant, see {done.log}")
+
+    def _put_in(self, mutants: Mapping[int, AnyMutant]) -> list[Path]:
+        own = {number: mutant for number, mutant in mutants.items() if isinstance(mutant, Mutant)}
+        return write_schemata(self.sources, own, self.folder / "rtl")
 
     def kills(self, number: int) -> bool:
         """Whether the mutant is found; number 0 is none."""
@@ -70,3 +78,19 @@ class CocotbBench:
             plusargs=(f"+mutant={number}",),
             build=build,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocotbNetlistBench(CocotbBench):
+    """The same with netlists of a network's modules; `parameters` give them the sizes that they have there."""
+
+    network: NetlistBench
+
+    def takes(self, mutant: AnyMutant) -> bool:
+        """One of a netlist that it simulates."""
+        return isinstance(mutant, NetlistMutant) and mutant.module in self._modules
+
+    def _put_in(self, mutants: Mapping[int, AnyMutant]) -> list[Path]:
+        written = write_schemata(self.sources, {}, self.folder / "rtl")
+        self.network.write_netlists(mutants, self.folder / "rtl")
+        return written

@@ -126,6 +126,12 @@ class NetlistBench(NetworkBench):
         self._generate()
         return self._netlists(modules).find(count)
 
+    def write_netlists(self, mutants: Mapping[int, AnyMutant], folder: Path) -> None:
+        """In place of their modules in another folder."""
+        self._generate()
+        own = {number: mutant for number, mutant in mutants.items() if isinstance(mutant, NetlistMutant)}
+        self._netlists(sorted({mutant.module for mutant in own.values()})).write(own, folder)
+
     def _put_in(self, mutants: Mapping[int, AnyMutant]) -> None:
         own = {number: mutant for number, mutant in mutants.items() if isinstance(mutant, NetlistMutant)}
         netlists = self._netlists(sorted({mutant.module for mutant in own.values()}))

@@ -27,7 +27,7 @@ NAMED = {
     "the sign of a sum is lost": "accumulator_file: sum[SUM_BITS-1] → 1'b0",
     "the sign of half a sum is lost": "adder_tree: low[LOW_BITS-1] → 1'b0",
     "the sign of a membrane is lost": "lif_neuron: membrane >>> leak_shift → membrane >> leak_shift",
-    "the sign of a current is lost": "lif_neuron: current[VALUE_BITS-1] → 1'b0",
+    "the sign of what leaks is lost": "lif_neuron: leaked[MEMBRANE_BITS-1] → 1'b0",
 }
 
 
