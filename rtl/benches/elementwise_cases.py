@@ -204,7 +204,7 @@ class _Draw:
 def _sides(random: np.random.Generator, size_bits: int) -> Size:
     """Short ones, and now and then a long one that needs all bits of a size."""
     sides = random.integers(1, 8, 2).tolist()
-    if random.random() < 0.2:
+    if random.random() < 0.3:
         sides[int(random.integers(2))] = int(random.integers(8, min(LONGEST_SIDE + 1, 1 << size_bits)))
     return sides[0], sides[1]
 

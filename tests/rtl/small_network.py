@@ -220,6 +220,11 @@ def stored_network(order: TimeOrder, seed: int) -> NetworkBuilder:
     for name in ("q", "k", "v"):
         build.linear(f"{name}.linear", "conv.lif", CHANNELS, steps_of(every), f"{name}.lif")
         build.lif(f"{name}.lif", f"{name}.linear", (0, 2) if name == "v" else every)
+    # its sums are there while counts are written, and none is below 0
+    build.linear("positive", "narrow.lif", 5, steps_of(every), None)
+    for kind in ("weight", "bias"):
+        build.tensors[f"positive.{kind}"] = abs(build.tensors[f"positive.{kind}"]) // 8
+    build.nodes[-1] = msgspec.structs.replace(build.nodes[-1], value=Value(low=0, high=1 << 20))
     shape = (*square, CHANNELS)
     build.nodes.append(
         Add(name="counts", inputs=("v.lif", "narrow.lif"), shape=shape, value=counts, steps=steps_of(several))
@@ -239,10 +244,6 @@ def stored_network(order: TimeOrder, seed: int) -> NetworkBuilder:
     build.linear("of_sums", "sums", 5, steps_of(every), "of_sums.lif")
     build.lif("of_sums.lif", "of_sums", every)
     build.linear("signed", "qkv.lif", 5, steps_of(every), None)
-    build.linear("positive", "narrow.lif", 5, steps_of(every), None)
-    for kind in ("weight", "bias"):
-        build.tensors[f"positive.{kind}"] = abs(build.tensors[f"positive.{kind}"]) // 8
-    build.nodes[-1] = msgspec.structs.replace(build.nodes[-1], value=Value(low=0, high=1 << 20))
     build.nodes.append(
         Add(name="total", inputs=("positive", "signed"), shape=(*square, 5), value=CURRENT, steps=steps_of(every))
     )
