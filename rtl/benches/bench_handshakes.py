@@ -23,6 +23,7 @@ CONTROL, STATUS, COUNTER_SELECT, COUNTER_LOW, COUNT_NODE = 0x04, 0x08, 0x14, 0x1
 START, LOAD, SOFT_RESET = 1, 2, 4
 IDLE, DONE = 1, 2
 WAITS = ("cycles", "stall_cycles")
+TIMEOUT_US = 5000  # a machine that hangs must not keep its bench waiting
 
 
 class HandshakeCase(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +117,7 @@ async def begin(dut: Any) -> TopBench:
     return bench
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=TIMEOUT_US, timeout_unit="us")
 async def pauses_change_no_logit_and_no_count_but_waits(dut: Any) -> None:
     bench = await begin(dut)
     for image in range(len(bench.case.pixels)):
@@ -124,7 +125,7 @@ async def pauses_change_no_logit_and_no_count_but_waits(dut: Any) -> None:
         await bench.end(image)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=TIMEOUT_US, timeout_unit="us")
 async def an_image_after_a_reset_in_the_middle_of_another_is_as_good(dut: Any) -> None:
     bench = await begin(dut)
     length = bench.case.counters[0]["cycles"]
@@ -136,7 +137,7 @@ async def an_image_after_a_reset_in_the_middle_of_another_is_as_good(dut: Any) -
     await bench.end(0)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=TIMEOUT_US, timeout_unit="us")
 async def counters_are_those_of_the_node_that_is_asked_for(dut: Any) -> None:
     bench = await begin(dut)
     for node, counters in bench.case.nodes.items():
@@ -145,7 +146,7 @@ async def counters_are_those_of_the_node_that_is_asked_for(dut: Any) -> None:
         await bench.end(0, counters)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=TIMEOUT_US, timeout_unit="us")
 async def an_image_after_a_soft_reset_is_as_good_and_registers_stay(dut: Any) -> None:
     bench = await begin(dut)
     node = max(bench.case.nodes)
@@ -161,7 +162,7 @@ async def an_image_after_a_soft_reset_is_as_good_and_registers_stay(dut: Any) ->
     await bench.end(0, bench.case.nodes[node])
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=TIMEOUT_US, timeout_unit="us")
 async def a_start_while_an_image_is_on_its_way_is_ignored(dut: Any) -> None:
     bench = await begin(dut)
     await bench.begin(0)
