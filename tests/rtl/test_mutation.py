@@ -13,7 +13,7 @@ from tests.rtl.mutation.command import measure
 from tests.rtl.mutation.netlists import wrapper
 from tests.rtl.mutation.sample import NAMED, missing_names, sample
 from tests.rtl.mutation.schemata import PACKAGE_FILE, with_mutants, write_schemata
-from tests.rtl.mutation.score import explanations, scored
+from tests.rtl.mutation.score import Explanation, explanations, scored
 from tests.rtl.mutation.sites import Mutant, below, find_mutants
 
 pytestmark = pytest.mark.rtl
@@ -105,11 +105,12 @@ def test_an_explanation_needs_a_survivor() -> None:
     mutants = dict(enumerate(of_module(SKIPPER), 1))
     names = {number: str(mutant) for number, mutant in mutants.items()}
     killed = dict.fromkeys(range(3, len(mutants) + 1), "units")
-    score = scored(mutants, killed, {names[1]: "equal", names[2]: "equal"})
+    equal, unseen = Explanation("as it was", equal=True), Explanation("not gone to", equal=False)
+    score = scored(mutants, killed, {names[1]: equal, names[2]: unseen})
     assert score.passed
-    assert score.of_unexplained == 1.0 > score.of_all
-    assert not scored(mutants, killed, {names[1]: "equal"}).passed, "one has no explanation"
-    stale = scored(mutants, killed, {names[1]: "equal", names[2]: "equal", names[3]: "killed", "gone": "no mutant"})
+    assert 1.0 > score.of_unequal > score.of_all
+    assert not scored(mutants, killed, {names[1]: equal}).passed, "one has no explanation"
+    stale = scored(mutants, killed, {names[1]: equal, names[2]: equal, names[3]: equal, "gone": equal})
     assert stale.stale == sorted([names[3], "gone"])
     assert not stale.passed
 
@@ -117,7 +118,7 @@ def test_an_explanation_needs_a_survivor() -> None:
 def test_every_explanation_is_of_a_mutant_that_is_run() -> None:
     chosen = set(map(str, sample(find_mutants(leaf_modules()))))
     assert [name for name in explanations() if " at " not in name.split(" of ")[0] and name not in chosen] == []
-    assert all(len(why) > 20 for why in explanations().values())
+    assert all(len(each.why) > 20 for each in explanations().values())
 
 
 def test_a_netlist_stands_in_for_its_module() -> None:
