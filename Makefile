@@ -14,7 +14,7 @@ REQUIREMENTS := pyproject.toml setup.py constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow verify-full formal lint check-types format clean system-packages
+.PHONY: help demo test test-slow verify-full formal mutants lint check-types format clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test-slow: system-packages $(TEST_STAMP) ## run the tests that take minutes
 
 formal: $(FORMAL_STAMP) ## prove the Verilog's properties with SymbiYosys, and that the proofs find seeded bugs
 	$(BIN)/pytest $(PYTEST_FLAGS) --dist load -m slow tests/rtl/test_formal.py
+
+mutants: system-packages $(FORMAL_STAMP) ## measure how good the benches are: mutants of the Verilog, and what finds them (JSON=FILE)
+	$(BIN)/python tests/rtl/mutation $(if $(JSON),--json "$(JSON)")
 
 lint: $(TEST_STAMP) check-types ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

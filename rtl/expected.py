@@ -171,6 +171,6 @@ def _writes(
     address = np.array(bases)[step] + (position * planes + plane) * slices + part
     order = np.argsort(address, kind="stable")
     place = Place(step[order], position[order], part[order] * width)
-    lanes = np.full(len(order), width)
+    lanes = np.minimum(node.channels - place.channel, width)  # beyond them may be what lay there before
     values = {"address": address[order][:, None], "currents" if currents else "word": rows[order]}
     return ExpectedRow(node.name, place, lanes, values)

@@ -10,7 +10,17 @@ import numpy as np
 from dtss.compiler.schedule.buffers import reads_parameters, value_memory
 from dtss.compiler.schedule.dram import transfers
 from dtss.compiler.schedule.errors import UnsupportedError
-from dtss.compiler.schedule.format import AttentionProduct, Image, Lif, Product, Schedule
+from dtss.compiler.schedule.format import (
+    Add,
+    AttentionProduct,
+    Image,
+    Lif,
+    MaxPool,
+    Product,
+    Schedule,
+    SumPool,
+    TokenSum,
+)
 from dtss.compiler.schedule.geometry import geometry
 from dtss.compiler.schedule.interpret import Tensors
 from dtss.compiler.schedule.numerics import signed_bits
@@ -129,6 +139,18 @@ def numbers_fit(network: Network) -> Iterator[Limit]:
                 yield f"{node.name}: {what}", f"needs {needed}, the engine has {available}", COMPILE_WIDER
 
 
+def elementwise_values_lie_together(network: Network) -> Iterator[Limit]:
+    """The elementwise unit works on counts in spike memory or on currents, which sums of a product always are."""
+    for node in network.schedule.nodes:
+        if not isinstance(node, Add | MaxPool | SumPool | TokenSum):
+            continue
+        memory = value_memory(node)
+        for source in map(network.schedule.node, node.inputs):
+            if value_memory(source) != memory:
+                found = f"{source.name} is in {value_memory(source)} memory, the result in {memory} memory"
+                yield f"{node.name}: inputs", found, "let a neuron come between"
+
+
 def stationary_operands_are_weights(network: Network) -> Iterator[Limit]:
     """What stays in the array has a weight's width; what is turned has one plane."""
     for node in network.attention:
@@ -177,6 +199,7 @@ RULES: tuple[Rule, ...] = (
     something_to_compute,
     logits_are_stored_currents,
     numbers_fit,
+    elementwise_values_lie_together,
     stationary_operands_are_weights,
     heads_lie_in_words,
     turned_strips_lie_in_words,

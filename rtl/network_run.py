@@ -115,17 +115,19 @@ class Harness:
                 if done.returncode:
                     raise BenchError(f"the harness does not build, see {log.name}")
 
-    def run(self, pixels: np.ndarray, cycle_limit: int) -> list[Watched]:
-        """pixels [B, H, W, C]: what was seen of each image."""
-        job = self._write_job(pixels, cycle_limit)
-        self._execute([str(job)], waves=False)
+    def run(
+        self, pixels: np.ndarray, cycle_limit: int, *, name: str = "network", plusargs: Sequence[str] = ()
+    ) -> list[Watched]:
+        """pixels [B, H, W, C]: what was seen of each image. name: of the run's folder.  plusargs: for the Verilog."""
+        job = self._write_job(pixels, cycle_limit, name)
+        self._execute([str(job), *plusargs], name, waves=False)
         return [self._read(job, image) for image in range(len(pixels))]
 
     def trace(self, pixels: np.ndarray, cycle_limit: int, path: Path, cycles: tuple[int, int]) -> None:
         """The same run again, with a waveform of some cycles."""
         self.build(waves=True)
-        job = self._write_job(pixels, cycle_limit)
-        self._execute([str(job), str(path), *map(str, cycles)], waves=True)
+        job = self._write_job(pixels, cycle_limit, "network")
+        self._execute([str(job), str(path), *map(str, cycles)], "network", waves=True)
 
     def _build_folder(self, waves: bool) -> Path:
         return self.work / ("build_network_waves" if waves else "build_network")
@@ -149,8 +151,8 @@ class Harness:
     def _pixel_bytes(self) -> int:
         return -(-self.engine.pixel_bits // BYTE)
 
-    def _write_job(self, pixels: np.ndarray, cycle_limit: int) -> Path:
-        job = self.work / "network"
+    def _write_job(self, pixels: np.ndarray, cycle_limit: int, name: str) -> Path:
+        job = self.work / name
         shutil.rmtree(job, ignore_errors=True)
         job.mkdir(parents=True)
         numbers = {
@@ -171,8 +173,8 @@ class Harness:
         (job / "pixels.bin").write_bytes(np.packbits(bits, axis=1, bitorder="little").tobytes())
         return job
 
-    def _execute(self, arguments: Sequence[str], *, waves: bool) -> None:
-        log = self.work / "network.log"
+    def _execute(self, arguments: Sequence[str], name: str, *, waves: bool) -> None:
+        log = self.work / f"{name}.log"
         command = [str(self._build_folder(waves) / EXECUTABLE), *arguments]
         with log.open("wb") as output:
             # $readmemh finds the memories from the generated folder

@@ -37,7 +37,10 @@ class BenchError(Exception):
 
 
 class BenchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One bench on one simulator, as dtss.rtl.benches.launch reads it."""
+    """One bench on one simulator, as dtss.rtl.benches.launch reads it.
+
+    plusargs: for the Verilog, each with its +.  build: first; else run what the build folder holds.
+    """
 
     simulator: Simulator
     sources: tuple[str, ...]
@@ -47,6 +50,8 @@ class BenchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     build_folder: str
     run_folder: str
     seed: int
+    plusargs: tuple[str, ...] = ()
+    build: bool = True
 
 
 @dataclass(frozen=True)

@@ -154,17 +154,11 @@ def verify_network(
     job: Job, manifest: Manifest, loaded: LoadedSchedule, progress: Progress
 ) -> tuple[BenchReport, list[LayerReport], list[ImageReport]]:
     """The images, from pixels to logits."""
-    schedule = loaded.schedule
     pixels = loaded.tensors[io.IMAGES][list(job.images)]
     progress("network: interpreter and cycle rules")
-    cases = []
-    for index, image_pixels in zip(job.images, pixels, strict=True):
-        run = interpret(schedule, loaded.tensors, image_pixels[None].astype(np.int64), np.float64)
-        image = Image(loaded, job.folder / SCHEDULE, index, run)
-        cases.append((image, job.counts_of(image)))
-    limit = SPARE_CYCLES + CYCLE_LIMIT_FACTOR * max(_all_cycles(counts) for _, counts in cases)
-    latency = schedule.hardware.dram.latency_cycles
-    harness = Harness(job.folder, job.work, manifest.engine, manifest.shell, latency)
+    cases = golden_cases(job, loaded)
+    limit = cycle_limit(cases)
+    harness = harness_for(job, manifest, loaded)
     started = time.monotonic()
     try:
         progress("network: build")
@@ -179,12 +173,12 @@ def verify_network(
         return _network_bench(job, started, passed=False), [], [failed]
     seconds = time.monotonic()
     progress("network: compare")
-    rows = program(schedule, loaded.tensors)
+    rows = program(loaded.schedule, loaded.tensors)
     layers: list[LayerReport] = []
     images: list[ImageReport] = []
-    for (image, counts), seen in zip(cases, watched, strict=True):
-        layers += _layer_reports(manifest.engine, rows, image, counts, seen)
-        images.append(_image_report(image, counts, seen))
+    for case, seen in zip(cases, watched, strict=True):
+        layers += layer_reports(manifest.engine, rows, case, seen)
+        images.append(image_report(case, seen))
     mismatches = all_mismatches(layers, images)
     if job.wave is not None:
         windows = (mismatch.window for mismatch in mismatches)
@@ -193,6 +187,31 @@ def verify_network(
             progress(f"network: waveform of cycles {first[0]} to {first[1]}")
             harness.trace(pixels, limit, job.wave, first)
     return _network_bench(job, started, passed=not mismatches, ended=seconds), layers, images
+
+
+Case = tuple[Image, NodeCounts]
+"""An image with its golden run, and what its counters must be."""
+
+
+def golden_cases(job: Job, loaded: LoadedSchedule) -> list[Case]:
+    """What the job's images have to give."""
+    cases = []
+    for index in job.images:
+        pixels = loaded.tensors[io.IMAGES][index][None].astype(np.int64)
+        run = interpret(loaded.schedule, loaded.tensors, pixels, np.float64)
+        image = Image(loaded, job.folder / SCHEDULE, index, run)
+        cases.append((image, job.counts_of(image)))
+    return cases
+
+
+def cycle_limit(cases: Sequence[Case]) -> int:
+    """Of an image, after which something must be wrong."""
+    return SPARE_CYCLES + CYCLE_LIMIT_FACTOR * max(_all_cycles(counts) for _, counts in cases)
+
+
+def harness_for(job: Job, manifest: Manifest, loaded: LoadedSchedule) -> Harness:
+    latency = loaded.schedule.hardware.dram.latency_cycles
+    return Harness(job.folder, job.work, manifest.engine, manifest.shell, latency)
 
 
 def _network_bench(job: Job, started: float, *, passed: bool, ended: float | None = None) -> BenchReport:
@@ -206,10 +225,9 @@ def _all_cycles(counts: NodeCounts) -> int:
     return sum(of_node["cycles"] + of_node[STALLS] for of_node in counts.values())
 
 
-def _layer_reports(
-    engine: Engine, rows: Sequence[ProgramRow], image: Image, counts: NodeCounts, seen: Watched
-) -> list[LayerReport]:
+def layer_reports(engine: Engine, rows: Sequence[ProgramRow], case: Case, seen: Watched) -> list[LayerReport]:
     """One for each node that has rows in the program."""
+    image, counts = case
     names = [node.name for node in image.loaded.schedule.nodes]
     windows = _row_windows(seen, len(rows))
     by_row = np.diff(seen.counters, axis=0, prepend=0)
@@ -267,7 +285,9 @@ def _row_windows(seen: Watched, rows: int) -> list[Window]:
     return list(pairwise([*ends, *[ends[-1]] * (rows + 1 - len(ends))]))
 
 
-def _image_report(image: Image, counts: NodeCounts, seen: Watched) -> ImageReport:
+def image_report(case: Case, seen: Watched) -> ImageReport:
+    """The image as a whole."""
+    image, counts = case
     answer, schedule = seen.answer, image.loaded.schedule
     head = schedule.output.node
     logits = compare_logits(head, image.run.logits[:, 0], answer.logits)

@@ -15,7 +15,7 @@ from typing import assert_never
 import msgspec
 import numpy as np
 
-from dtss.compiler.schedule.buffers import is_walked
+from dtss.compiler.schedule.buffers import is_walked, value_memory
 from dtss.compiler.schedule.format import (
     Add,
     AnyNode,
@@ -267,7 +267,7 @@ def window_of(node: Add | MaxPool | SumPool | TokenSum, source: AnyNode) -> tupl
 
 def result_planes(node: AnyNode) -> int:
     """Rows that one slice of a position takes: planes of counts, one of currents."""
-    return 1 if node.value.is_current else node.value.planes
+    return 1 if value_memory(node) == "current" else node.value.planes
 
 
 def _reads_at(schedule: Schedule, node: Add | MaxPool | SumPool | TokenSum, step: int) -> Events:

@@ -116,6 +116,11 @@ class RegisterBench:
 async def registers_hold_what_the_map_says(dut: Any) -> None:
     random = await begin(dut)
     bench = RegisterBench(dut, random)
+    dut.status_cycles.value, dut.counter_value.value = (
+        random_integer(random, len(dut.counter_value)) for _ in range(2)
+    )
+    for high in (CYCLES_HIGH, COUNTER_HIGH):
+        assert await bench.read(high) == 0, "nothing is kept yet"
     select_bits, node_bits = len(dut.counter_select), len(dut.count_node)
     written, pulses = {COUNTER_SELECT: 0, COUNT_NODE: 0xFFFF_FFFF}, dict.fromkeys(PULSES, 0)
     covered = Coverage(

@@ -223,6 +223,8 @@ async def logits_are_the_currents_in_order_and_the_last_is_marked(dut: Any) -> N
         bench.sink.pause = False
         waited = bench.watch.waited
         started, expected = await bench.start(classes, bases, zero)
+        await RisingEdge(dut.clock)
+        assert int(dut.sender_busy.value) and not int(dut.sender_done.value), "done is until the next start"
         frame = await bench.sink.recv()
         await cycles(dut, 6)
         assert np.frombuffer(bytes(frame.tdata), "<i4").tolist() == expected
@@ -242,6 +244,8 @@ async def logits_are_the_currents_in_order_and_the_last_is_marked(dut: Any) -> N
         covered.hit("all zero", all(zero))
         covered.hit("back-pressure", bench.watch.waited > waited + 10)
         covered.hit("full speed", number % 2 == 0 and len(expected) > bench.columns)
+    await reset(dut)
+    assert not int(dut.sender_done.value), "done is until a reset"
     covered.check()
 
 

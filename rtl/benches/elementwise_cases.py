@@ -14,6 +14,7 @@ from dtss.rtl.memory_image import Bits, bits_of
 
 Form = Literal["bits", "counts", "currents"]
 FORMS: tuple[Form, ...] = ("bits", "counts", "currents")
+LONGEST_SIDE = 24  # that a drawn input has
 
 Values = NDArray[np.int64]  # [H, W, slices · lanes]
 Memories = dict[str, Bits]  # "spike" and "current"
@@ -97,7 +98,7 @@ class _Draw:
         self, random: np.random.Generator, unit: ElementwiseParameters, shape: Shape, form: Form, maximum: bool
     ) -> None:
         self.random, self.unit, self.shape, self.form, self.maximum = random, unit, shape, form, maximum
-        self.input_size = int(random.integers(1, 8)), int(random.integers(1, 8))
+        self.input_size = _sides(random, unit.size_bits)
         self.kernel = shape.kernel or self.input_size
         self.slices = int(random.integers(1, 4))
         self.planes = [
@@ -198,6 +199,14 @@ class _Draw:
                 lanes = lanes.transpose(0, 3, 1, 2)
             rows = lanes.reshape(-1, memories[memory].shape[1])
             memories[memory][stored.bases[step] : stored.bases[step] + len(rows)] = rows
+
+
+def _sides(random: np.random.Generator, size_bits: int) -> Size:
+    """Short ones, and now and then a long one that needs all bits of a size."""
+    sides = random.integers(1, 8, 2).tolist()
+    if random.random() < 0.3:
+        sides[int(random.integers(2))] = int(random.integers(8, min(LONGEST_SIDE + 1, 1 << size_bits)))
+    return sides[0], sides[1]
 
 
 def _some_steps(random: np.random.Generator, time_steps: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import cocotb_tools.config
 import msgspec
 from cocotb_tools.check_results import get_results
-from cocotb_tools.runner import get_runner
+from cocotb_tools.runner import Runner, get_runner
 
 from dtss.rtl.simulators import BenchRequest
 
@@ -23,18 +23,8 @@ TIMESCALE = ("1ns", "1ps")
 def run(request: BenchRequest) -> bool:
     """True if all tests passed."""
     runner = get_runner(request.simulator)
-    if request.simulator == "verilator":
-        _build_with_verilator(request)
-    else:
-        runner.build(
-            sources=[Path(source) for source in request.sources],
-            hdl_toplevel=request.toplevel,
-            parameters=request.parameters,
-            build_dir=request.build_folder,
-            build_args=["-g2005"],
-            timescale=TIMESCALE,
-            always=True,
-        )
+    if request.build:
+        _build(runner, request)
     try:
         results = runner.test(
             hdl_toplevel=request.toplevel,
@@ -43,11 +33,27 @@ def run(request: BenchRequest) -> bool:
             build_dir=request.build_folder,
             test_dir=request.run_folder,
             seed=request.seed,
+            plusargs=request.plusargs,
         )
     except SystemExit:  # a simulation that leaves no results: the runner would end this process, without an error
         return False
     tests, failures = get_results(results)
     return tests > 0 and failures == 0
+
+
+def _build(runner: Runner, request: BenchRequest) -> None:
+    if request.simulator == "verilator":
+        _build_with_verilator(request)
+        return
+    runner.build(
+        sources=[Path(source) for source in request.sources],
+        hdl_toplevel=request.toplevel,
+        parameters=request.parameters,
+        build_dir=request.build_folder,
+        build_args=["-g2005"],
+        timescale=TIMESCALE,
+        always=True,
+    )
 
 
 def _build_with_verilator(request: BenchRequest) -> None:

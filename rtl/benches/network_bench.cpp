@@ -1,6 +1,6 @@
 // network_bench: runs whole images on the generated top through its AXI ports, as fast as Verilator goes.
 //
-// usage: network_bench JOB [TRACE FROM TO]
+// usage: network_bench JOB [TRACE FROM TO] [+PLUSARG...]
 //
 // JOB/job.txt has lines of a name and a value: images, positions, pixel_bytes, beat_bytes, logits, latency, resident,
 // cycle_limit, outside (a file). JOB/pixels.bin holds the pixels as beats. For each image i it writes, little-endian:
@@ -12,6 +12,7 @@
 //
 // Cycles count from the first one after reset. With TRACE, a waveform of the cycles FROM to TO.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -93,8 +94,9 @@ struct Watched {
 
 class Bench {
 public:
-    Bench(std::string job, const char* trace, uint64_t from, uint64_t to)
+    Bench(int argc, char** argv, std::string job, const char* trace, uint64_t from, uint64_t to)
         : job_(std::move(job)), top_(new Vtop(&context_)), from_(from), to_(to) {
+        context_.commandArgs(argc, argv);
         std::ifstream lines(job_ + "/job.txt");
         std::string name;
         while (lines >> name) lines >> values_[name];
@@ -308,8 +310,10 @@ private:
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 2 && argc != 5) fail("give a folder, and perhaps a trace file and two cycles");
-    const bool traces = argc == 5;
-    Bench(argv[1], traces ? argv[2] : nullptr, traces ? std::stoull(argv[3]) : 0, traces ? std::stoull(argv[4]) : 0).run();
+    const auto count = std::find_if(argv + 1, argv + argc, [](const char* text) { return *text == '+'; }) - argv;
+    if (count != 2 && count != 5) fail("give a folder, and perhaps a trace file and two cycles");
+    const bool traces = count == 5;
+    const uint64_t from = traces ? std::stoull(argv[3]) : 0, to = traces ? std::stoull(argv[4]) : 0;
+    Bench(argc, argv, argv[1], traces ? argv[2] : nullptr, from, to).run();
     return 0;
 }

@@ -36,6 +36,10 @@ SIZES = {
         rows=1, columns=1, value_bits=7, count_bits=6, plane_bits=3, time_steps=1, inputs=1, size_bits=4,
         address_bits=9,
     ),
+    "machine": ElementwiseParameters(  # its counts are as wide as in the small network on its odd machine
+        rows=12, columns=4, value_bits=24, count_bits=6, plane_bits=4, time_steps=3, inputs=2, size_bits=6,
+        address_bits=10,
+    ),
 }  # fmt: skip
 LARGE = ElementwiseParameters(
     rows=64, columns=32, value_bits=24, count_bits=12, plane_bits=4, time_steps=4, inputs=2, size_bits=8,
@@ -60,7 +64,8 @@ def run(simulator: Simulator, parameters: ElementwiseParameters, sources: list[P
 
 
 @pytest.mark.parametrize(
-    ("simulator", "size"), [("verilator", "even"), ("icarus", "even"), ("icarus", "odd"), ("icarus", "least")]
+    ("simulator", "size"),
+    [("verilator", "even"), ("icarus", "even"), ("icarus", "odd"), ("icarus", "least"), ("verilator", "machine")],
 )
 def test_the_unit_equals_its_model_and_rules(simulator: Simulator, size: str, tmp_path: Path) -> None:
     done = run(simulator, SIZES[size], list(leaf_modules()), tmp_path)

@@ -76,6 +76,10 @@ CASES: dict[str, tuple[Callable[[LoadedSchedule], LoadedSchedule], str]] = {
         lambda net: strips_of(with_hardware(net, "array", rows=2, columns=2), "kv", 3),
         "kv: strip: strips of 3 channels of words of 2 lanes; choose strips that divide a word",
     ),
+    "elementwise inputs in another memory": (
+        lambda net: with_node(net, "add", value=Value(low=-1, high=1)),
+        "add: inputs: qkv.lif is in spike memory, the result in current memory; let a neuron come between",
+    ),
     "planes of K in KᵀV": (
         lambda net: with_node(net, "k.lif", value=Value(low=0, high=3)),
         "kv: turned operand: k.lif has 2 planes; let K be spikes",

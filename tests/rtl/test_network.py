@@ -16,12 +16,9 @@ from dtss.rtl.expected import expected_row
 from dtss.rtl.generate import SCHEDULE, generate, read_manifest
 from dtss.rtl.program import ELEMENTWISE, RUN, program
 from dtss.rtl.verify import ImageReport, Job, LayerReport, all_mismatches, verify_network
+from tests.rtl.small_network import MACHINES, TINY, small_network, stored_network
 
 pytestmark = pytest.mark.rtl
-
-EDGE, ODD, TINY, WIDE_LOAD = (16, 16, 32, 4, 1), (12, 4, 21, 3, 2), (4, 2, 5, 1, 1), (24, 8, 40, 7, 24)
-MACHINES = {"edge": EDGE, "odd": ODD, "tiny": TINY, "wide_load": WIDE_LOAD}
-
 
 Reports = tuple[list[LayerReport], list[ImageReport]]
 
@@ -45,6 +42,7 @@ def texts(layers: list[LayerReport], images: list[ImageReport]) -> list[str]:
         pytest.param("edge", "outer", False, marks=pytest.mark.slow),
         pytest.param("odd", "inner", False, marks=pytest.mark.slow),
         pytest.param("tiny", "outer", False, marks=pytest.mark.slow),
+        pytest.param("narrow", "outer", False, marks=pytest.mark.slow),
         pytest.param("wide_load", "inner", True, marks=pytest.mark.slow),
         pytest.param("wide_load", "outer", False, marks=pytest.mark.slow),
     ],
@@ -64,6 +62,22 @@ def test_every_value_and_every_count_equals_the_golden_model(
     assert {"stem.conv", "kv", "qkv", "qk", "qk.v", "add", "sum", "head"} <= set(names)
     assert all({"accumulators", "currents"} <= set(layer.compared) for layer in layers if "conv" in layer.layer)
     assert all("word" in layer.compared for layer in layers if layer.layer in ("add", "sum"))
+
+
+@pytest.mark.parametrize(
+    ("machine", "order"), [("tiny", "inner"), pytest.param("odd", "outer", marks=pytest.mark.slow)]
+)
+def test_what_goes_through_current_memory_equals_the_golden_model(
+    machine: str, order: TimeOrder, tmp_path: Path
+) -> None:
+    loaded = small_network(MACHINES[machine], order, seed=7, streams=True, nodes=stored_network)
+    generate(loaded, tmp_path / "out")
+    layers, images = run(tmp_path / "out", (1, 0))
+    assert texts(layers, images) == []
+    compared = {layer.layer: set(layer.compared) for layer in layers}
+    assert {"currents", "membranes", "spikes"} <= compared["pool.lif"] & compared["qkv.lif"] & compared["total.lif"]
+    assert "currents" in compared["pool"] & compared["total"]
+    assert "membranes" in compared["out"]
 
 
 def test_the_small_network_exercises_both_answers_of_every_neuron(small_schedule: Callable[..., Path]) -> None:

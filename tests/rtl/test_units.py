@@ -15,6 +15,10 @@ SIZES = {
         "ROWS": 12, "GROUP": 3, "TIME_STEPS": 5, "WEIGHT_BITS": 5, "LOAD_ROWS": 5,
         "MEMBRANE_BITS": 17, "VALUE_BITS": 19, "SLOT_BITS": 4, "LEAK_MULTIPLIER_BITS": 3,
     },
+    "machine": {  # as in the small network on its odd machine
+        "ROWS": 12, "GROUP": 3, "TIME_STEPS": 3, "WEIGHT_BITS": 8, "LOAD_ROWS": 2, "MEMBRANE_BITS": 24,
+        "VALUE_BITS": 24, "SLOT_BITS": 5, "SHIFT_BITS": 4, "PLANE_BITS": 4, "LEAK_MULTIPLIER_BITS": 8,
+    },
 }  # fmt: skip
 
 
