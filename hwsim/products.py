@@ -40,7 +40,6 @@ EVENTS_AT_ONCE = 8  # weight rows that a kernel adds before it looks at its budg
 DENSE_FROM = 0.2  # share of values that are not zero from which the dense product takes less time: benchmarks/README.md
 DENSE_FROM_WITHOUT_BYTES = 0.6  # where no instruction multiplies bytes
 WORTH_THREADS = 20_000_000  # products of a weight and a value, zeros counted: a tenth of a millisecond
-WORTH_A_TASK = 30_000_000
 
 
 @dataclass(frozen=True)
@@ -127,36 +126,29 @@ class WeightedProduct:
         positions, outputs = len(self.taps), self.node.channels
         sums = np.empty((steps, batch, positions, outputs), self.bias.dtype)
         dense = self._dense(streamed, steps)
-        if self.panels is not None and team.alone and all(dense):
-            multiply_dense(streamed.values, self.taps, self.panels, sums.reshape(-1, outputs))
-            return _product_run(self.node, inputs, sums, self.bias)
         events = None if all(dense) else streamed.events  # listed once, before the threads part
 
-        def add_up(step: int, first: int, last: int) -> None:
-            frames, taps, into = (
-                slice(step * batch, (step + 1) * batch),
-                self.taps[first:last],
-                sums[step, :, first:last],
-            )
-            if self.panels is not None and dense[step]:
+        def add_up(steps_of: slice, first: int, last: int) -> None:
+            frames = slice(steps_of.start * batch, steps_of.stop * batch)
+            taps, into = self.taps[first:last], sums[steps_of, :, first:last]
+            if self.panels is not None and dense[steps_of.start]:
                 multiply_dense(streamed.values[frames], taps, self.panels, into.reshape(-1, outputs))
             elif events is not None:
-                self._add_events(streamed, events, frames, taps, into)
+                self._add_events(streamed, events, frames, taps, into.reshape(-1, *into.shape[2:]))
 
-        parts = (
-            1 if batch > 1 or team.alone else min(positions, -(-len(self.rows) * positions * outputs // WORTH_A_TASK))
-        )
+        small = len(self.rows) * sums.size < WORTH_THREADS
+        threads = 1 if small else team.size
+        together = max(1, -(-steps // threads)) if all(dense) else 1  # steps that share a look at the weights
+        parts = -(-threads // -(-steps // together)) if batch == 1 and steps else 1
         size = -(-positions // parts)
-        tasks = [
-            partial(add_up, step, first, min(positions, first + size))
-            for step in range(steps)
-            for first in range(0, positions, size)
-        ]
-        if len(self.rows) * sums.size < WORTH_THREADS:
-            for task in tasks:
-                task()
-        else:
-            team.share(tasks)
+        team.share(
+            [
+                partial(add_up, slice(step, min(steps, step + together)), first, min(positions, first + size))
+                for step in range(0, steps, together)
+                for first in range(0, positions, size)
+            ],
+            worth_helpers=not small,
+        )
         return _product_run(self.node, inputs, sums, self.bias)
 
     def _dense(self, streamed: Streamed, steps: int) -> list[bool]:

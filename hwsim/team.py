@@ -17,8 +17,12 @@ class Team:
         self._waiting: list[Task] = []
 
     @property
+    def size(self) -> int:
+        return 1 + (0 if self._executor is None else self._helpers)
+
+    @property
     def alone(self) -> bool:
-        return self._executor is None or self._helpers == 0
+        return self.size == 1
 
     def later(self, task: Task) -> None:
         """To be done by the end of the next `share`; at once by one who is alone."""
@@ -27,8 +31,11 @@ class Team:
         else:
             self._waiting.append(task)
 
-    def share(self, tasks: Sequence[Task] = ()) -> None:
-        """All tasks, and those that wait; returns when they are done."""
+    def share(self, tasks: Sequence[Task] = (), *, worth_helpers: bool = True) -> None:
+        """All tasks, and those that wait; returns when they are done. Without helpers only the tasks, by the caller."""
+        if self.alone or not worth_helpers:
+            _work(iter(tasks))
+            return
         left = iter([*tasks, *self._waiting])
         self._waiting.clear()
         helping = [] if self._executor is None else [self._executor.submit(_work, left) for _ in range(self._helpers)]

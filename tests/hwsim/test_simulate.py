@@ -74,7 +74,7 @@ def test_threads_change_nothing(threads: int, digits: LoadedSchedule) -> None:
 def test_threads_that_share_one_image_change_nothing(
     worth: int, digits: LoadedSchedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("products.WORTH_THREADS", "products.WORTH_A_TASK", "neurons.WORTH_A_TASK"):
+    for name in ("products.WORTH_THREADS", "neurons.WORTH_A_TASK"):
         monkeypatch.setattr(f"dtss.hwsim.{name}", worth)
     samples = load_samples(digits, "digits", None, 1)
     simulator = Simulator.of(digits)
