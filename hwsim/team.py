@@ -33,12 +33,12 @@ class Team:
 
     def share(self, tasks: Sequence[Task] = (), *, worth_helpers: bool = True) -> None:
         """All tasks, and those that wait; returns when they are done. Without helpers only the tasks, by the caller."""
-        if self.alone or not worth_helpers:
+        if self._executor is None or self.alone or not worth_helpers:
             _work(iter(tasks))
             return
         left = iter([*tasks, *self._waiting])
         self._waiting.clear()
-        helping = [] if self._executor is None else [self._executor.submit(_work, left) for _ in range(self._helpers)]
+        helping = [self._executor.submit(_work, left) for _ in range(self._helpers)]
         _work(left)
         for help_ in helping:
             if not help_.cancel():  # one who has not begun has nothing left to do
