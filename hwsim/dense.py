@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.kernel import kernel
+from dtss.compiler.schedule.kernel import kernel, shared_kernel
 from dtss.hwsim.registers import BYTES, SUMS, add_products, load_bytes, no_sums, repeat_bytes, store_sums
 
 OUTPUTS = 2 * SUMS  # of a panel
@@ -31,47 +31,64 @@ def weight_panels(rows: NDArray[np.integer[Any]]) -> NDArray[np.int8]:
     return panels
 
 
-@kernel
-def multiply_dense(values: NDArray[Any], taps: NDArray[np.int32], panels: NDArray[np.int8], sums: NDArray[Any]) -> None:
+@shared_kernel
+def multiply_dense(
+    part: int, parts: int, values: NDArray[Any], taps: NDArray[np.int32], panels: NDArray[np.int8], sums: NDArray[Any]
+) -> None:
     """sums[f·P + p] = Σ over offsets of the weights times values[f, taps[p, offset]], nothing where the tap is −1.
 
     values [frames, rows, C] of bytes; taps [P, offsets]; panels: `weight_panels` of [offsets · C, O];
     sums [frames · P, O] of 32 bits.
     """
-    channels, length, outputs = values.shape[2], panels.shape[1] * ELEMENTS, sums.shape[1]
-    windows = np.zeros((WINDOWS, length), np.uint8)
-    tile = np.empty((4, OUTPUTS), np.int32)
-    for first in range(0, len(sums), WINDOWS):
+    windows = np.zeros((WINDOWS, panels.shape[1] * ELEMENTS), np.uint8)
+    for first in range(part * WINDOWS, len(sums), parts * WINDOWS):
         count = min(WINDOWS, len(sums) - first)
-        for window in range(count):
-            frame, position = divmod(first + window, len(taps))
-            for offset in range(taps.shape[1]):
-                row, start = taps[position, offset], np.uint64(offset * channels)
-                for channel in range(np.uint64(channels)):  # in a loop of its own: an assignment of slices takes longer
-                    windows[window, start + channel] = values[frame, row, channel] if row >= 0 else 0
-        for panel in range(len(panels)):
-            for window in range(0, count, 4):
-                a = b = c = d = e = f = g = h = no_sums()
-                at = window * length
-                for element in range(0, length, ELEMENTS):
-                    weights = (panel * length + element) * OUTPUTS
-                    left, right = load_bytes(panels, weights), load_bytes(panels, weights + BYTES)
-                    repeated = repeat_bytes(windows, at + element)
-                    a, b = add_products(a, repeated, left), add_products(b, repeated, right)
-                    repeated = repeat_bytes(windows, at + length + element)
-                    c, d = add_products(c, repeated, left), add_products(d, repeated, right)
-                    repeated = repeat_bytes(windows, at + 2 * length + element)
-                    e, f = add_products(e, repeated, left), add_products(f, repeated, right)
-                    repeated = repeat_bytes(windows, at + 3 * length + element)
-                    g, h = add_products(g, repeated, left), add_products(h, repeated, right)
-                store_sums(a, tile, 0)
-                store_sums(b, tile, SUMS)
-                store_sums(c, tile, 2 * SUMS)
-                store_sums(d, tile, 3 * SUMS)
-                store_sums(e, tile, 4 * SUMS)
-                store_sums(f, tile, 5 * SUMS)
-                store_sums(g, tile, 6 * SUMS)
-                store_sums(h, tile, 7 * SUMS)
-                for row in range(min(4, count - window)):
-                    for output in range(min(OUTPUTS, outputs - panel * OUTPUTS)):
-                        sums[first + window + row, panel * OUTPUTS + output] = tile[row, output]
+        _lay_out(values, taps, first, count, windows)
+        _multiply_windows(windows, count, panels, first, sums)
+
+
+@kernel
+def _lay_out(values: NDArray[Any], taps: NDArray[np.int32], first: int, count: int, windows: NDArray[np.uint8]) -> None:
+    """Windows `first` … one after the other, as the weights lie."""
+    channels = values.shape[2]
+    for window in range(count):
+        frame, position = divmod(first + window, len(taps))
+        for offset in range(taps.shape[1]):
+            row, start = taps[position, offset], np.uint64(offset * channels)
+            for channel in range(np.uint64(channels)):  # in a loop of its own: an assignment of slices takes longer
+                windows[window, start + channel] = values[frame, row, channel] if row >= 0 else 0
+
+
+@kernel
+def _multiply_windows(
+    windows: NDArray[np.uint8], count: int, panels: NDArray[np.int8], first: int, sums: NDArray[Any]
+) -> None:
+    """The sums `first` … of `count` windows."""
+    length, outputs = windows.shape[1], sums.shape[1]
+    tile = np.empty((4, OUTPUTS), np.int32)
+    for panel in range(len(panels)):
+        for window in range(0, count, 4):
+            a = b = c = d = e = f = g = h = no_sums()
+            at = window * length
+            for element in range(0, length, ELEMENTS):
+                weights = (panel * length + element) * OUTPUTS
+                left, right = load_bytes(panels, weights), load_bytes(panels, weights + BYTES)
+                repeated = repeat_bytes(windows, at + element)
+                a, b = add_products(a, repeated, left), add_products(b, repeated, right)
+                repeated = repeat_bytes(windows, at + length + element)
+                c, d = add_products(c, repeated, left), add_products(d, repeated, right)
+                repeated = repeat_bytes(windows, at + 2 * length + element)
+                e, f = add_products(e, repeated, left), add_products(f, repeated, right)
+                repeated = repeat_bytes(windows, at + 3 * length + element)
+                g, h = add_products(g, repeated, left), add_products(h, repeated, right)
+            store_sums(a, tile, 0)
+            store_sums(b, tile, SUMS)
+            store_sums(c, tile, 2 * SUMS)
+            store_sums(d, tile, 3 * SUMS)
+            store_sums(e, tile, 4 * SUMS)
+            store_sums(f, tile, 5 * SUMS)
+            store_sums(g, tile, 6 * SUMS)
+            store_sums(h, tile, 7 * SUMS)
+            for row in range(min(4, count - window)):
+                for output in range(min(OUTPUTS, outputs - panel * OUTPUTS)):
+                    sums[first + window + row, panel * OUTPUTS + output] = tile[row, output]

@@ -2,75 +2,78 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.format import Add, MaxPool, SumPool, TokenSum
-from dtss.hwsim.values import Array, NodeRun, Stack, check_bounds, integer_for_value
+from dtss.compiler.schedule.format import Add, MaxPool, Schedule, SumPool, TokenSum
+from dtss.hwsim.kernels import add_values, pool_windows
+from dtss.hwsim.values import Array, NodeRun, Stack, check_steps, integer_for_value, window_taps
+
+Limits = NDArray[np.int64]
 
 
-def run_elementwise(node: Add | MaxPool | SumPool | TokenSum, inputs: tuple[Stack, ...], batch: int) -> NodeRun:
-    """The value at every active step."""
-    steps = node.steps.active
-    narrow = integer_for_value(node.value)
-    if not steps:
-        return NodeRun(node, batch, inputs, Stack((), np.zeros((0, batch, *node.shape), narrow)))
-    frames = _elementwise(node, [stack.frames.reshape(-1, *stack.frames.shape[2:]) for stack in inputs])
-    by_step = frames.reshape(len(steps), -1)
-    low, high = by_step.min(axis=1).tolist(), by_step.max(axis=1).tolist()
-    for index, step in enumerate(steps):
-        check_bounds(f"{node.name}.value", step, low[index], high[index], node.value)
-    value = frames.astype(narrow, copy=False).reshape(len(steps), batch, *node.shape)
-    return NodeRun(node, batch, inputs, Stack(steps, value))
+@dataclass(frozen=True)
+class Elementwise:
+    """A node that computes each value from a few others. taps: of a pool, see `pool_windows`."""
+
+    node: Add | MaxPool | SumPool | TokenSum
+    taps: NDArray[np.int32] | None
+
+    @classmethod
+    def of(cls, schedule: Schedule, node: Add | MaxPool | SumPool | TokenSum) -> Elementwise:
+        """Everything that no image changes."""
+        if not isinstance(node, MaxPool | SumPool):
+            return cls(node, None)
+        height, width, _ = schedule.node(node.inputs[0]).shape
+        return cls(node, window_taps(node, node.window, height, width))
+
+    def run(self, inputs: tuple[Stack, ...], batch: int, threads: int) -> NodeRun:
+        """The value at every active step."""
+        steps, narrow = self.node.steps.active, integer_for_value(self.node.value)
+        shape = len(steps), batch, *self.node.shape
+        if not steps:
+            return NodeRun(self.node, batch, inputs, Stack((), np.zeros(shape, narrow)))
+        frames, limits = self._frames([stack.frames for stack in inputs], narrow, threads)
+        check_steps(self.node, steps, limits)
+        return NodeRun(self.node, batch, inputs, Stack(steps, frames.astype(narrow, copy=False).reshape(shape)))
+
+    def _frames(self, inputs: list[Array], narrow: type[np.integer[Any]], threads: int) -> tuple[Array, Limits]:
+        """Values, and their (lowest, highest) [parts, steps, 2]: outside their bounds the values may have wrapped."""
+        match self.node:
+            case Add():
+                return _add(inputs, narrow, threads)
+            case MaxPool():
+                frames = self._pool(inputs[0], inputs[0].dtype.type, threads)
+            case SumPool():
+                frames = self._pool(inputs[0], np.int64, threads)
+            case TokenSum():
+                frames = inputs[0].sum(axis=(2, 3), dtype=np.int64)
+            case _:
+                assert_never(self.node)
+        by_step = frames.reshape(len(inputs[0]), -1)
+        return frames, np.stack([by_step.min(axis=1), by_step.max(axis=1)], axis=1)[None].astype(np.int64)
+
+    def _pool(self, values: Array, kind: type[np.integer[Any]], threads: int) -> Array:
+        steps, batch, height, width, channels = values.shape
+        assert self.taps is not None
+        pooled = np.empty((steps * batch, len(self.taps), channels), kind)
+        rows = values.reshape(steps * batch, height * width, channels)
+        pool_windows(threads, rows, self.taps, isinstance(self.node, SumPool), pooled)
+        return pooled
 
 
-def _elementwise(node: Add | MaxPool | SumPool | TokenSum, inputs: list[Array]) -> Array:
-    """[frames, *shape] of each input → [frames, *shape]."""
-    match node:
-        case Add():
-            return _add(inputs)
-        case MaxPool():
-            return _pool(node, inputs[0], np.maximum, start=np.iinfo(inputs[0].dtype).min)
-        case SumPool():
-            return _pool(node, inputs[0].astype(np.int64), np.add, start=0)
-        case TokenSum():
-            over_tokens: Array = inputs[0].sum(axis=(1, 2), keepdims=True, dtype=np.int64)
-            return over_tokens
-        case _:
-            assert_never(node)
-
-
-def _add(inputs: list[Array]) -> Array:
+def _add(inputs: list[Array], narrow: type[np.integer[Any]], threads: int) -> tuple[Array, Limits]:
     """In an integer that holds any sum of what the inputs can hold."""
     reach = sum(int(np.iinfo(value.dtype).max) + 1 for value in inputs)
     wide = next(kind for kind in (np.int16, np.int32, np.int64) if kind is np.int64 or reach <= np.iinfo(kind).max)
-    total: NDArray[Any] = inputs[0].astype(wide)
-    for other in inputs[1:]:
-        total += other
-    return total
-
-
-def _pool(node: MaxPool | SumPool, image: Array, combine: np.ufunc, start: int) -> Array:
-    """Each tap of the window meets the outputs whose tap lies inside the image."""
-    rows, columns, channels = node.shape
-    kernel = node.window
-    result = np.full((len(image), rows, columns, channels), start, image.dtype)
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            row_out, row_in = _inside(i, node, rows, image.shape[1])
-            column_out, column_in = _inside(j, node, columns, image.shape[2])
-            covered = result[:, row_out, column_out]
-            combine(covered, image[:, row_in, column_in], out=covered)
-    return result
-
-
-def _inside(tap: int, node: MaxPool | SumPool, outputs: int, size: int) -> tuple[slice, slice]:
-    """Outputs o whose input o·stride + tap − padding exists, and those inputs."""
-    offset = tap - node.padding
-    first = max(0, -(offset // node.stride))
-    last = min(outputs - 1, (size - 1 - offset) // node.stride)
-    if last < first:
-        return slice(0, 0), slice(0, 0)
-    return slice(first, last + 1), slice(first * node.stride + offset, last * node.stride + offset + 1, node.stride)
+    left, *others = (value.reshape(len(value), math.prod(value.shape[1:])) for value in inputs)
+    limits = np.empty((threads, len(left), 2), np.int64)
+    for right in others[:-1]:
+        left = left + right.astype(wide)
+    values = np.empty(left.shape, narrow)
+    add_values(threads, left, others[-1], np.empty(0, wide), values, limits)
+    return values, limits

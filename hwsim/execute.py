@@ -30,13 +30,12 @@ from dtss.compiler.schedule.format import (
     SumPool,
     TokenSum,
 )
-from dtss.hwsim.elementwise import run_elementwise
+from dtss.hwsim.elementwise import Elementwise
 from dtss.hwsim.neurons import NeuronLayer, run_integrator
 from dtss.hwsim.products import AttentionByHead, Streamed, Tensors, WeightedProduct
-from dtss.hwsim.team import Team
 from dtss.hwsim.values import Array, AtSteps, NodeRun, Read, Stack, proved, stack_of
 
-Step = Image | WeightedProduct | AttentionByHead | NeuronLayer | Integrator | Add | MaxPool | SumPool | TokenSum
+Step = Image | WeightedProduct | AttentionByHead | NeuronLayer | Integrator | Elementwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,16 +71,13 @@ def execute(schedule: Schedule, tensors: Tensors, pixels: Array) -> Iterator[Nod
     return run_program(Program.of(schedule, tensors), pixels, record=True)
 
 
-def run_program(
-    program: Program, pixels: Array, *, record: bool = False, team: Team | None = None
-) -> Iterator[NodeRun]:
-    """Run `pixels` [B, H, W, C], node by node; a value is dropped after its last reader. team: shares large nodes."""
-    team = team or Team()
+def run_program(program: Program, pixels: Array, *, record: bool = False, threads: int = 1) -> Iterator[NodeRun]:
+    """Run `pixels` [B, H, W, C], node by node; a value is dropped after its last reader. threads: share every node."""
     values: dict[str, AtSteps] = {}
     streamed: dict[str, Streamed] = {}
     for node, step in zip(program.schedule.nodes, program.steps, strict=True):
         sources = [(program.nodes[name], values[name]) for name in node.inputs]
-        run = _run(step, node, sources, pixels, streamed, record=record, team=team)
+        run = _run(step, node, sources, pixels, streamed, record=record, threads=threads)
         values[node.name] = run.values
         yield run
         for name in program.finished[node.name]:
@@ -97,7 +93,9 @@ def _step(schedule: Schedule, tensors: Tensors, node: AnyNode) -> Step:
             return AttentionByHead.of(schedule, tensors, node)
         case Lif():
             return NeuronLayer.of(schedule, tensors, node)
-        case Image() | Integrator() | Add() | MaxPool() | SumPool() | TokenSum():
+        case Add() | MaxPool() | SumPool() | TokenSum():
+            return Elementwise.of(schedule, node)
+        case Image() | Integrator():
             return node
         case _:
             assert_never(node)
@@ -111,25 +109,25 @@ def _run(
     streamed: dict[str, Streamed],
     *,
     record: bool,
-    team: Team,
+    threads: int,
 ) -> NodeRun:
     batch = len(pixels)
     match step:
         case Image():
             return NodeRun(step, batch, (), _image(step, pixels))
         case NeuronLayer():
-            return step.run(Read(*sources[0], step.node.state_steps, batch), batch, team, record=record)
+            return step.run(Read(*sources[0], step.node.state_steps, batch), batch, threads, record=record)
         case Integrator():
             return run_integrator(step, Read(*sources[0], step.steps.active, batch), batch)
         case _:
             inputs = tuple(stack_of(source, held, node.steps.active, batch) for source, held in sources)
     match step:
         case WeightedProduct():
-            return step.run(inputs, _shared(step, inputs[0], sources[0][1], streamed), team)
+            return step.run(inputs, _shared(step, inputs[0], sources[0][1], streamed, threads), threads)
         case AttentionByHead():
-            return step.run(inputs)
-        case Add() | MaxPool() | SumPool() | TokenSum():
-            return run_elementwise(step, inputs, batch)
+            return step.run(inputs, threads)
+        case Elementwise():
+            return step.run(inputs, batch, threads)
         case _:
             assert_never(step)
 
@@ -139,10 +137,12 @@ def _image(node: Image, pixels: Array) -> Stack:
     return Stack(first, np.stack([proved(node, step, pixels) for step in first]) if first else pixels[None][:0])
 
 
-def _shared(step: WeightedProduct, stack: Stack, held: AtSteps, streamed: dict[str, Streamed]) -> Streamed:
+def _shared(
+    step: WeightedProduct, stack: Stack, held: AtSteps, streamed: dict[str, Streamed], threads: int
+) -> Streamed:
     """Looked at once for all products that read the same frames."""
     if step.border is not None or not isinstance(held, Stack) or held.frames is not stack.frames:
-        return Streamed.of(stack, step.highest, step.border)
+        return Streamed.of(stack, step.highest, step.border, threads)
     if step.source not in streamed:
-        streamed[step.source] = Streamed.of(stack, step.highest, None)
+        streamed[step.source] = Streamed.of(stack, step.highest, None, threads)
     return streamed[step.source]

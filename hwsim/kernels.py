@@ -2,6 +2,7 @@
 
 Every sum is of integers in a type that the caller has proved wide enough, so order and threads change nothing.
 Frames f are (step, image) pairs, rows r what a frame is made of: pixels, or tokens.
+Of a shared kernel each of `parts` takes every parts-th position, so that all find about as many spikes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.compiler.schedule.kernel import kernel
+from dtss.compiler.schedule.kernel import kernel, shared_kernel
 from dtss.hwsim.registers import BYTES, bits_set, count_set, lowest_set
 
 Array = NDArray[np.integer[Any]]
@@ -20,12 +21,11 @@ Index = NDArray[np.int32]
 EVERY_BIT = np.uint64(2**64 - 1)
 
 
-@kernel
-def count_events(values: Array) -> NDArray[np.int64]:
-    """starts [rows + 1]: of the values [rows, C] that are not zero, row r has starts[r] … starts[r+1] − 1."""
+@shared_kernel
+def count_events(part: int, parts: int, values: Array, counts: NDArray[np.int64]) -> None:
+    """counts[r] = how many of the values [rows, C] of row r are not zero."""
     rows, channels = values.shape
-    starts = np.zeros(rows + 1, np.int64)
-    for row in range(rows):
+    for row in range(part * rows // parts, (part + 1) * rows // parts):
         count, first = 0, 0
         while first < channels:  # a range with a step costs more than what is in it
             if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
@@ -35,18 +35,17 @@ def count_events(values: Array) -> NDArray[np.int64]:
                 for channel in range(first, min(channels, first + BYTES)):
                     count += values[row, channel] != 0
             first += BYTES
-        starts[row + 1] = starts[row] + count
-    return starts
+        counts[row] = count
 
 
-@kernel
-def list_events(values: Array, starts: NDArray[np.int64], amounts_wanted: bool) -> tuple[Index, Index]:
-    """The channels of the values that `count_events` counted, and if wanted the values themselves."""
+@shared_kernel
+def list_events(
+    part: int, parts: int, values: Array, starts: NDArray[np.int64], found: Index, amounts: Index, amounts_wanted: bool
+) -> None:
+    """The channels of the values that are not zero, row r's from starts[r] on, and if wanted the values themselves."""
     rows, channels = values.shape
-    found = np.empty(starts[rows] + 1, np.int32)  # one to spare: a zero is written, and then written over
-    at = np.uint64(0)
-    for row in range(rows):
-        first = 0
+    for row in range(part * rows // parts, (part + 1) * rows // parts):
+        at, first = np.uint64(starts[row]), 0
         while first < channels:
             if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
                 wanted = EVERY_BIT >> np.uint64(max(0, BYTES - (channels - first)))
@@ -57,186 +56,228 @@ def list_events(values: Array, starts: NDArray[np.int64], amounts_wanted: bool) 
                     at += np.uint64(1)
             else:
                 for channel in range(first, min(channels, first + BYTES)):
-                    found[at] = channel
-                    at += np.uint64(values[row, channel] != 0)
+                    if values[row, channel] != 0:
+                        found[at] = channel
+                        at += np.uint64(1)
             first += BYTES
-    amounts = np.empty(starts[rows] if amounts_wanted else 0, np.int32)
-    if amounts_wanted:
-        for row in range(rows):
+        if amounts_wanted:
             for event in range(starts[row], starts[row + 1]):
                 amounts[event] = values[row, found[event]]
-    return found, amounts
 
 
-@kernel
+@shared_kernel
 def add_weight_rows(
-    starts: NDArray[np.int64], channels: Index, taps: Index, rows: int, length: int,
-    weights: Array, budget: int, partial: Array, sums: Array,
+    part: int, parts: int, starts: NDArray[np.int64], channels: Index, taps: Index, rows: int, length: int,
+    weights: Array, budget: int, narrow: Array, sums: Array,
 ) -> None:  # fmt: skip
     """sums[f, p] = Σ weight rows of the events that output position p reads; every event is a single one.
 
     taps [P, offsets]: the row under each kernel offset, −1 outside the image.
     weights [offsets · length + 1, O], the last row 0.
-    budget: rows, at least 8, that `partial` [O], an integer of fewer bits, can take before it is emptied.
+    budget: rows, at least 8, that a sum of the type of `narrow`, an empty array, can take before it is emptied.
     """
     outputs = weights.shape[1]
+    partial = np.empty(outputs, narrow.dtype)
     listed = np.empty(taps.shape[1] * length + 3, np.int64)
-    for frame in range(sums.shape[0]):
-        for position in range(taps.shape[0]):
-            count = 0
-            for offset in range(taps.shape[1]):
-                row = taps[position, offset]
-                if row >= 0:
-                    for event in range(starts[frame * rows + row], starts[frame * rows + row + 1]):
-                        listed[count] = offset * length + channels[event]
-                        count += 1
-            for spare in range(count, count + 3):  # the row of zeros: whole groups of four
-                listed[spare] = len(weights) - 1
-            total = sums[frame, position]
-            for output in range(outputs):
-                total[output] = 0
-                partial[output] = 0
-            left = budget
-            event = 0
-            while event < count:
-                if left < 8:
-                    for output in range(outputs):
-                        total[output] += partial[output]
-                        partial[output] = 0
-                    left = budget
-                row_a, row_b = weights[listed[event]], weights[listed[event + 1]]
-                row_c, row_d = weights[listed[event + 2]], weights[listed[event + 3]]
-                if event + 4 >= count:
-                    for output in range(outputs):
-                        partial[output] += row_a[output] + row_b[output] + row_c[output] + row_d[output]
-                    break
-                row_e, row_f = weights[listed[event + 4]], weights[listed[event + 5]]
-                row_g, row_h = weights[listed[event + 6]], weights[listed[event + 7]]
+    for index in range(part, sums.shape[0] * taps.shape[0], parts):
+        frame, position = divmod(index, taps.shape[0])
+        count = 0
+        for offset in range(taps.shape[1]):
+            row = taps[position, offset]
+            if row >= 0:
+                for event in range(starts[frame * rows + row], starts[frame * rows + row + 1]):
+                    listed[count] = offset * length + channels[event]
+                    count += 1
+        for spare in range(count, count + 3):  # the row of zeros: whole groups of four
+            listed[spare] = len(weights) - 1
+        total = sums[frame, position]
+        for output in range(outputs):
+            total[output] = 0
+            partial[output] = 0
+        left = budget
+        event = 0
+        while event < count:
+            if left < 8:
                 for output in range(outputs):
-                    partial[output] += (
-                        row_a[output] + row_b[output] + row_c[output] + row_d[output]
-                        + row_e[output] + row_f[output] + row_g[output] + row_h[output]
-                    )  # fmt: skip
-                event += 8
-                left -= 8
+                    total[output] += partial[output]
+                    partial[output] = 0
+                left = budget
+            row_a, row_b = weights[listed[event]], weights[listed[event + 1]]
+            row_c, row_d = weights[listed[event + 2]], weights[listed[event + 3]]
+            if event + 4 >= count:
+                for output in range(outputs):
+                    partial[output] += row_a[output] + row_b[output] + row_c[output] + row_d[output]
+                break
+            row_e, row_f = weights[listed[event + 4]], weights[listed[event + 5]]
+            row_g, row_h = weights[listed[event + 6]], weights[listed[event + 7]]
             for output in range(outputs):
-                total[output] += partial[output]
+                partial[output] += (
+                    row_a[output] + row_b[output] + row_c[output] + row_d[output]
+                    + row_e[output] + row_f[output] + row_g[output] + row_h[output]
+                )  # fmt: skip
+            event += 8
+            left -= 8
+        for output in range(outputs):
+            total[output] += partial[output]
 
 
-@kernel
+@shared_kernel
 def add_weight_multiples(
-    starts: NDArray[np.int64], channels: Index, amounts: Index, taps: Index, rows: int, length: int,
-    weights: Array, budget: int, partial: Array, sums: Array,
+    part: int, parts: int, starts: NDArray[np.int64], channels: Index, amounts: Index, taps: Index, rows: int,
+    length: int, weights: Array, budget: int, narrow: Array, sums: Array,
 ) -> None:  # fmt: skip
     """As `add_weight_rows`, each row times its event's amount; the budget is of amounts, and holds any four of them."""
     outputs = weights.shape[1]
+    partial = np.empty(outputs, narrow.dtype)
     listed = np.zeros(taps.shape[1] * length + 3, np.int64)
     times = np.zeros(taps.shape[1] * length + 3, partial.dtype)  # narrow, or LLVM multiplies 64 bits wide
-    for frame in range(sums.shape[0]):
-        for position in range(taps.shape[0]):
-            count = 0
-            for offset in range(taps.shape[1]):
-                row = taps[position, offset]
-                if row >= 0:
-                    for event in range(starts[frame * rows + row], starts[frame * rows + row + 1]):
-                        listed[count] = offset * length + channels[event]
-                        times[count] = amounts[event]
-                        count += 1
-            for spare in range(count, count + 3):  # zero times the first row: whole groups of four
-                listed[spare] = 0
-                times[spare] = 0
-            total = sums[frame, position]
-            for output in range(outputs):
-                total[output] = 0
-                partial[output] = 0
-            left = budget
-            for event in range(0, count, 4):
-                i, j, k, m = times[event], times[event + 1], times[event + 2], times[event + 3]
-                if left < i + j + k + m:
-                    for output in range(outputs):
-                        total[output] += partial[output]
-                        partial[output] = 0
-                    left = budget
-                left -= i + j + k + m
-                row_a, row_b = weights[listed[event]], weights[listed[event + 1]]
-                row_c, row_d = weights[listed[event + 2]], weights[listed[event + 3]]
+    for index in range(part, sums.shape[0] * taps.shape[0], parts):
+        frame, position = divmod(index, taps.shape[0])
+        count = 0
+        for offset in range(taps.shape[1]):
+            row = taps[position, offset]
+            if row >= 0:
+                for event in range(starts[frame * rows + row], starts[frame * rows + row + 1]):
+                    listed[count] = offset * length + channels[event]
+                    times[count] = amounts[event]
+                    count += 1
+        for spare in range(count, count + 3):  # zero times the first row: whole groups of four
+            listed[spare] = 0
+            times[spare] = 0
+        total = sums[frame, position]
+        for output in range(outputs):
+            total[output] = 0
+            partial[output] = 0
+        left = budget
+        for event in range(0, count, 4):
+            i, j, k, m = times[event], times[event + 1], times[event + 2], times[event + 3]
+            if left < i + j + k + m:
                 for output in range(outputs):
-                    partial[output] += i * row_a[output] + j * row_b[output] + k * row_c[output] + m * row_d[output]
+                    total[output] += partial[output]
+                    partial[output] = 0
+                left = budget
+            left -= i + j + k + m
+            row_a, row_b = weights[listed[event]], weights[listed[event + 1]]
+            row_c, row_d = weights[listed[event + 2]], weights[listed[event + 3]]
             for output in range(outputs):
-                total[output] += partial[output]
+                partial[output] += i * row_a[output] + j * row_b[output] + k * row_c[output] + m * row_d[output]
+        for output in range(outputs):
+            total[output] += partial[output]
 
 
-@kernel
+@shared_kernel
 def multiply_by_head(
-    streamed: Array, stationary: Array, sizes: tuple[int, int, int, int], strides: NDArray[np.int64], sums: Array
+    part: int,
+    parts: int,
+    streamed: Array,
+    stationary: Array,
+    sizes: NDArray[np.int64],
+    strides: NDArray[np.int64],
+    sums: Array,
 ) -> None:
     """Row (g, a, b) of the sums gets streamed value (g, a, b) times stationary row (g, a, b), if the value is not zero.
 
     All [frames, N]; sizes: of g, a, b, and of a row; strides [3, 3]: of g, a and b in each, as in the arguments.
-    In which the streamed b is 1, and one of the others' a and b is 0.
+    In which the streamed b is 1, and one of the others' a and b is 0. Groups share no sums.
     """
     groups, rows, length, outputs = sizes
-    sums[:] = 0
-    for frame in range(len(streamed)):
-        for group in range(groups):
-            for row in range(rows):
-                start = group * strides[0, 0] + row * strides[0, 1]
-                held = group * strides[1, 0] + row * strides[1, 1]
-                made = group * strides[2, 0] + row * strides[2, 1]
-                first = 0
-                while first < length:
-                    left = EVERY_BIT >> np.uint64(max(0, BYTES - (length - first)))
-                    at = frame * streamed.shape[1] + start + first
-                    if streamed.itemsize == 1 and at + BYTES <= streamed.size:
-                        left &= bits_set(streamed, at, 255)
-                    while left != 0:
-                        index = first + lowest_set(left)
-                        left &= left - np.uint64(1)
-                        amount = sums.dtype.type(streamed[frame, start + index])
-                        if amount != 0:
-                            operand = np.uint64(held + index * strides[1, 2])
-                            total = np.uint64(made + index * strides[2, 2])
-                            for output in range(np.uint64(outputs)):  # unsigned: not looked at for being negative
-                                sums[frame, total + output] += amount * stationary[frame, operand + output]
-                    first += BYTES
+    kind = sums.dtype.type
+    for index in range(part, len(streamed) * groups, parts):
+        frame, group = divmod(index, groups)
+        for row in range(rows):
+            start = group * strides[0, 0] + row * strides[0, 1]
+            held = group * strides[1, 0] + row * strides[1, 1]
+            made = group * strides[2, 0] + row * strides[2, 1]
+            first = 0
+            while first < length:
+                left = EVERY_BIT >> np.uint64(max(0, BYTES - (length - first)))
+                at = frame * streamed.shape[1] + start + first
+                if streamed.itemsize == 1 and at + BYTES <= streamed.size:
+                    left &= bits_set(streamed, at, 255)
+                while left != 0:
+                    column = first + lowest_set(left)
+                    left &= left - np.uint64(1)
+                    amount = kind(streamed[frame, start + column])
+                    if amount != 0:
+                        operand = np.uint64(held + column * strides[1, 2])
+                        total = np.uint64(made + column * strides[2, 2])
+                        for output in range(np.uint64(outputs)):  # unsigned: not looked at for being negative
+                            sums[frame, total + output] += amount * stationary[frame, operand + output]
+                first += BYTES
 
 
-@kernel
-def add_bias(sums: Array, factor: int, bias: Array, values: Array, limits: NDArray[np.int64]) -> None:
-    """values = sum · factor + bias, [steps, n, O] with a bias [O]; limits [steps, 2]: the lowest and the highest."""
+@shared_kernel
+def add_bias(
+    part: int, parts: int, sums: Array, factor: int, bias: Array, values: Array, limits: NDArray[np.int64]
+) -> None:
+    """values = sum · factor + bias, [steps, n, O] with a bias [O]; limits [parts, steps, 2]: lowest and highest."""
     kind, bounds = bias.dtype.type, np.iinfo(bias.dtype)
     for step in range(len(sums)):
         low, high = kind(bounds.max), kind(bounds.min)
-        for index in range(sums.shape[1]):
+        for index in range(part, sums.shape[1], parts):
             summed, made = sums[step, index], values[step, index]
             for output in range(len(bias)):
                 value = kind(summed[output] * factor + bias[output])
                 low, high = min(low, value), max(high, value)
                 made[output] = value
-        limits[step, 0], limits[step, 1] = low, high
+        limits[part, step, 0], limits[part, step, 1] = low, high
 
 
-@kernel
+@shared_kernel
+def add_values(
+    part: int, parts: int, left: Array, right: Array, wide: Array, values: Array, limits: NDArray[np.int64]
+) -> None:
+    """values = left + right, [steps, n], in the type of `wide`, an empty array; limits as in `add_bias`."""
+    kind, bounds, size = wide.dtype.type, np.iinfo(wide.dtype), left.shape[1]
+    begin, end = part * size // parts, (part + 1) * size // parts
+    for step in range(len(left)):
+        one, other, made = left[step, begin:end], right[step, begin:end], values[step, begin:end]
+        low, high = kind(bounds.max), kind(bounds.min)
+        for index in range(end - begin):
+            value = kind(kind(one[index]) + kind(other[index]))
+            low, high = min(low, value), max(high, value)
+            made[index] = value
+        limits[part, step, 0], limits[part, step, 1] = low, high
+
+
+@shared_kernel
+def pool_windows(part: int, parts: int, values: Array, taps: Index, summed: bool, pooled: Array) -> None:
+    """pooled[f, p]: what rows taps[p] of values [frames, rows, C] add up to, or the largest; −1: outside the image."""
+    kind, lowest = pooled.dtype.type, np.iinfo(pooled.dtype).min
+    for index in range(part, len(values) * len(taps), parts):
+        frame, position = divmod(index, len(taps))
+        into = pooled[frame, position]
+        for channel in range(len(into)):
+            into[channel] = 0 if summed else lowest
+        for row in taps[position]:
+            if row >= 0:
+                for channel in range(len(into)):
+                    value = kind(values[frame, row, channel])
+                    into[channel] = into[channel] + value if summed else max(into[channel], value)
+
+
+@shared_kernel
 def run_neurons(
-    sums: Array, begin: int, end: int, taken: Index, factor: int, bias: Array, biased: Index,
+    part: int, parts: int, sums: Array, taken: Index, factor: int, bias: Array, biased: Index,
     threshold: Array, reset_to: Array, initial: Array,
     hard: bool, by_shift: bool, leak_shift: int, leak_multiplier: int,
     emitted: Index, spikes: NDArray[np.uint8], membranes: Array, limits: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """I = sum · factor + bias; H = leak(U) + I; Y = [H ≥ θ]; U = H − R·Y (soft) or Y ? R : H (hard), for all steps.
 
-    Of neurons begin … end − 1, a block at a time: bias, θ, R and the initial U are those of a block, over and over.
+    A block of neurons at a time: bias, θ, R and the initial U are those of a block, over and over.
     sums [steps computed, n]; taken, biased [state steps]: which of them, −1 for none, and whether with a bias.
     leak(U) = U − (U >> leak_shift) if by_shift, else (U · leak_multiplier) >> leak_shift.
     emitted [state steps]: which of spikes [active steps, n], −1 for none.  membranes [state steps or 0, n].
-    limits [state steps, 4]: lowest and highest I, lowest and highest U.
+    limits [parts, state steps, 4]: lowest and highest I, lowest and highest U.
     """
+    neurons = sums.shape[1]
     kind, bounds = initial.dtype.type, np.iinfo(initial.dtype)
+    no_bias, no_sums = np.zeros_like(initial), np.zeros(len(initial), sums.dtype)
     membrane = np.empty_like(initial)
     fires = np.empty(len(initial), np.uint8)
-    no_bias, no_sums = np.zeros_like(initial), np.zeros(len(initial), sums.dtype)
-    for first in range(begin, end, len(initial)):
-        count = min(len(initial), end - first)
+    for first in range(part * len(initial), neurons, parts * len(initial)):
+        count = min(len(initial), neurons - first)
         for n in range(count):  # in a loop of its own: an assignment of slices takes longer
             membrane[n] = initial[n]
         for step in range(len(taken)):
@@ -257,8 +298,8 @@ def run_neurons(
                 current = kind(summed[n] * factor + added[n])
                 low, high = min(low, current), max(high, current)
                 membrane[n] += current
-            limits[step, 0] = min(limits[step, 0], low)
-            limits[step, 1] = max(limits[step, 1], high)
+            limits[part, step, 0] = min(limits[part, step, 0], low)
+            limits[part, step, 1] = max(limits[part, step, 1], high)
             low, high = kind(bounds.max), kind(bounds.min)
             if hard:
                 for n in range(count):
@@ -272,8 +313,8 @@ def run_neurons(
                     left = kind(membrane[n] - (reset_to[n] if fired else kind(0)))
                     low, high = min(low, left), max(high, left)
                     membrane[n], out[n] = left, fired
-            limits[step, 2] = min(limits[step, 2], low)
-            limits[step, 3] = max(limits[step, 3], high)
+            limits[part, step, 2] = min(limits[part, step, 2], low)
+            limits[part, step, 3] = max(limits[part, step, 3], high)
             if len(membranes) > 0:
                 membranes[step, first : first + count] = membrane[:count]
 

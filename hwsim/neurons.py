@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import assert_never
 
 import numpy as np
@@ -14,7 +13,6 @@ from dtss.compiler.schedule.format import AnyNode, Integrator, Lif, Product, Sch
 from dtss.compiler.schedule.numerics import FixedLeak, Leak, ShiftLeak
 from dtss.hwsim.kernels import run_neurons, within
 from dtss.hwsim.products import Tensors, bias_of, current_bound
-from dtss.hwsim.team import Team
 from dtss.hwsim.values import (
     Array,
     Currents,
@@ -30,7 +28,6 @@ from dtss.hwsim.values import (
 )
 
 BLOCK = 1024  # neurons whose state stays in the first cache
-WORTH_A_TASK = 100_000  # steps of a neuron: a few hundredths of a millisecond
 NO_LIMITS = np.array([np.iinfo(np.int64).max, np.iinfo(np.int64).min] * 2)
 
 
@@ -78,7 +75,7 @@ class NeuronLayer:
             bounds=bounds,
         )  # fmt: skip
 
-    def run(self, read: Read, batch: int, team: Team, *, record: bool) -> NodeRun:
+    def run(self, read: Read, batch: int, threads: int, *, record: bool) -> NodeRun:
         """Spikes at the active steps; membranes too, if they are to be recorded."""
         node = self.node
         held = read.held.sums if isinstance(read.held, Currents) else read.held
@@ -87,24 +84,14 @@ class NeuronLayer:
         spikes = np.empty((len(node.steps.active), batch, *node.shape), np.uint8)
         kept = steps if record else 0
         membranes = np.empty((kept, batch, *node.shape), self.initial.dtype)
-        sums, shift = held.frames.reshape(len(held.frames), neurons), self._shift()
-        by_shift, leak_shift, leak_multiplier = _leak_numbers(node.leak)
-        tasks = 1 if team.alone else max(1, neurons * steps // WORTH_A_TASK)
-        size = -(-neurons // (tasks * len(self.initial))) * len(self.initial)
-        limits = np.tile(NO_LIMITS, (-(-neurons // size), steps, 1))
-
-        def run_part(part: int) -> None:
-            run_neurons(
-                sums, part * size, min(neurons, (part + 1) * size), self.taken, 1 << shift, self.bias, self.biased,
-                self.threshold, self.reset_to, self.initial, node.reset == "hard", by_shift, leak_shift,
-                leak_multiplier, self.emitted, spikes.reshape(len(spikes), neurons), membranes.reshape(kept, neurons),
-                limits[part],
-            )  # fmt: skip
-
-        if len(limits) == 1:
-            run_part(0)
-        else:
-            team.share([partial(run_part, part) for part in range(len(limits))])
+        limits = np.empty((threads, steps, 4), np.int64)
+        limits[:] = NO_LIMITS
+        run_neurons(
+            threads, held.frames.reshape(len(held.frames), neurons), self.taken, 1 << self._shift(), self.bias,
+            self.biased, self.threshold, self.reset_to, self.initial, node.reset == "hard",
+            *_leak_numbers(node.leak), self.emitted, spikes.reshape(len(spikes), neurons),
+            membranes.reshape(kept, neurons), limits,
+        )  # fmt: skip
         self._check(limits)
         recorded = Stack(node.state_steps, membranes) if record else Stack((), membranes)
         return NodeRun(node, batch, (read,), Stack(node.steps.active, spikes), membranes=recorded)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import pairwise
+from functools import cached_property
+from itertools import groupby, pairwise
 from typing import Any, assert_never
 
 import numpy as np
@@ -29,8 +29,17 @@ from dtss.hwsim.kernels import (
     multiply_by_head,
 )
 from dtss.hwsim.registers import multiplies_bytes
-from dtss.hwsim.team import Team
-from dtss.hwsim.values import Array, Currents, NodeRun, Stack, check_bounds, integer_for, integer_for_value, largest
+from dtss.hwsim.values import (
+    Array,
+    Currents,
+    NodeRun,
+    Stack,
+    check_steps,
+    integer_for,
+    integer_for_value,
+    largest,
+    window_taps,
+)
 
 Tensors = Mapping[str, NDArray[Any]]
 Events = tuple[NDArray[np.int32], NDArray[np.int32]]
@@ -39,38 +48,43 @@ PARTIAL_LIMIT = (1 << 15) - 1  # of an int16
 EVENTS_AT_ONCE = 8  # weight rows that a kernel adds before it looks at its budget
 DENSE_FROM = 0.2  # share of values that are not zero from which the dense product takes less time: benchmarks/README.md
 DENSE_FROM_WITHOUT_BYTES = 0.6  # where no instruction multiplies bytes
-WORTH_THREADS = 20_000_000  # products of a weight and a value, zeros counted: a tenth of a millisecond
 
 
 @dataclass(frozen=True)
 class Streamed:
     """Values [frames, rows, C] as products read them, and where they are not zero: counted and listed when needed.
 
-    above_one: whether a value can be more than 1.
+    above_one: whether a value can be more than 1.  threads: that share the looking.
     """
 
     values: Array
     above_one: bool
+    threads: int
 
     @classmethod
-    def of(cls, stack: Stack, highest: int, border: NDArray[Any] | None) -> Streamed:
+    def of(cls, stack: Stack, highest: int, border: NDArray[Any] | None, threads: int) -> Streamed:
         """All frames of a stack; `border` [C] is put behind each as one more row."""
         steps, batch, *_, channels = stack.frames.shape
         values = stack.frames.reshape(steps * batch, math.prod(stack.frames.shape[2:-1]), channels)
         if border is not None:
             behind = border.astype(np.result_type(values, np.min_scalar_type(highest)))
             values = np.concatenate([values, np.broadcast_to(behind, (steps * batch, 1, channels))], axis=1)
-        return cls(np.ascontiguousarray(values), highest > 1)
+        return cls(np.ascontiguousarray(values), highest > 1, threads)
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """See `count_events`."""
-        return count_events(self._rows)
+        """[frames · rows + 1]: row r has the events starts[r] … starts[r+1] − 1."""
+        starts = np.zeros(len(self._rows) + 1, np.int64)
+        count_events(self.threads, self._rows, starts[1:])
+        return starts.cumsum(out=starts)
 
     @cached_property
     def events(self) -> Events:
-        """See `list_events`."""
-        return list_events(self._rows, self.starts, self.above_one)
+        """Channels, and amounts where they can differ: see `list_events`."""
+        events: int = self.starts[-1]
+        found, amounts = np.empty(events, np.int32), np.empty(events if self.above_one else 0, np.int32)
+        list_events(self.threads, self._rows, self.starts, found, amounts, self.above_one)
+        return found, amounts
 
     @property
     def _rows(self) -> Array:
@@ -120,36 +134,16 @@ class WeightedProduct:
         bias = bias_of(tensors, node).astype(wide)
         return cls(node, node.inputs[0], taps, border, rows, panels, bias, highest, narrow, budget)
 
-    def run(self, inputs: tuple[Stack, ...], streamed: Streamed, team: Team) -> NodeRun:
-        """The sums at every step that accumulates; a team shares steps, and positions where there is one image."""
+    def run(self, inputs: tuple[Stack, ...], streamed: Streamed, threads: int) -> NodeRun:
+        """The sums at every step that accumulates; neighbouring steps of the same way share a look at the weights."""
         steps, batch = inputs[0].frames.shape[:2]
-        positions, outputs = len(self.taps), self.node.channels
-        sums = np.empty((steps, batch, positions, outputs), self.bias.dtype)
-        dense = self._dense(streamed, steps)
-        events = None if all(dense) else streamed.events  # listed once, before the threads part
-
-        def add_up(steps_of: slice, first: int, last: int) -> None:
-            frames = slice(steps_of.start * batch, steps_of.stop * batch)
-            taps, into = self.taps[first:last], sums[steps_of, :, first:last]
-            if self.panels is not None and dense[steps_of.start]:
-                multiply_dense(streamed.values[frames], taps, self.panels, into.reshape(-1, outputs))
-            elif events is not None:
-                self._add_events(streamed, events, frames, taps, into.reshape(-1, *into.shape[2:]))
-
-        small = len(self.rows) * sums.size < WORTH_THREADS
-        threads = 1 if small else team.size
-        together = max(1, -(-steps // threads)) if all(dense) else 1  # steps that share a look at the weights
-        parts = -(-threads // -(-steps // together)) if batch == 1 and steps else 1
-        size = -(-positions // parts)
-        team.share(
-            [
-                partial(add_up, slice(step, min(steps, step + together)), first, min(positions, first + size))
-                for step in range(0, steps, together)
-                for first in range(0, positions, size)
-            ],
-            worth_helpers=not small,
-        )
-        return _product_run(self.node, inputs, sums, self.bias)
+        sums = np.empty((steps * batch, len(self.taps), self.node.channels), self.bias.dtype)
+        first = 0
+        for dense, together in groupby(self._dense(streamed, steps)):
+            last = first + batch * len(list(together))
+            self._add_up(streamed, slice(first, last), sums, dense, threads)
+            first = last
+        return _product_run(self.node, inputs, sums.reshape(steps, batch, *sums.shape[1:]), self.bias, threads)
 
     def _dense(self, streamed: Streamed, steps: int) -> list[bool]:
         """Of each step."""
@@ -158,18 +152,17 @@ class WeightedProduct:
         dense_from = DENSE_FROM if multiplies_bytes() else DENSE_FROM_WITHOUT_BYTES
         return [share >= dense_from for share in streamed.shares(steps)]
 
-    def _add_events(
-        self, streamed: Streamed, events: Events, frames: slice, taps: NDArray[np.int32], sums: Array
-    ) -> None:
-        _, rows, length = streamed.values.shape
+    def _add_up(self, streamed: Streamed, frames: slice, sums: Array, dense: bool, threads: int) -> None:
+        into, (_, rows, length) = sums[frames], streamed.values.shape
+        if dense and self.panels is not None:
+            panels = self.panels
+            return multiply_dense(threads, streamed.values[frames], self.taps, panels, into.reshape(-1, into.shape[2]))
         starts = streamed.starts[frames.start * rows : frames.stop * rows + 1]
-        channels, amounts = events
-        narrow = np.empty(self.node.channels, self.narrow)
-        cut = (taps, rows, length, self.rows, self.budget, narrow, sums)
+        channels, amounts = streamed.events
+        cut = (self.taps, rows, length, self.rows, self.budget, np.empty(0, self.narrow), into)
         if streamed.above_one:
-            add_weight_multiples(starts, channels, amounts, *cut)
-        else:
-            add_weight_rows(starts, channels, *cut)
+            return add_weight_multiples(threads, starts, channels, amounts, *cut)
+        return add_weight_rows(threads, starts, channels, *cut)
 
 
 @dataclass(frozen=True)
@@ -180,7 +173,7 @@ class AttentionByHead:
     """
 
     node: AttentionProduct
-    sizes: tuple[int, int, int, int]
+    sizes: NDArray[np.int64]
     strides: NDArray[np.int64]
     wide: type[np.signedinteger[Any]]
 
@@ -190,21 +183,21 @@ class AttentionByHead:
         streamed, stationary = (schedule.node(name) for name in node.inputs)
         sizes, strides = _of_heads(node, streamed, stationary)
         wide = integer_for(current_bound(schedule, tensors, node))
-        return cls(node, sizes, np.array(strides, np.int64), wide)
+        return cls(node, np.array(sizes, np.int64), np.array(strides, np.int64), wide)
 
-    def run(self, inputs: tuple[Stack, ...]) -> NodeRun:
+    def run(self, inputs: tuple[Stack, ...], threads: int) -> NodeRun:
         """The sums at every step that accumulates."""
         streamed, stationary = (stack.frames for stack in inputs)
         steps, batch = streamed.shape[:2]
         if self.node.stage == "query_key":
             held = tokens_by_head(stationary.reshape(-1, *stationary.shape[2:]), self.node.heads)
             stationary = np.ascontiguousarray(held.swapaxes(2, 3)).reshape(stationary.shape)
-        sums = np.empty((steps, batch, *self.node.shape), self.wide)
+        sums = np.zeros((steps, batch, *self.node.shape), self.wide)
         streamed, stationary, into = (
             each.reshape(steps * batch, math.prod(each.shape[2:])) for each in (streamed, stationary, sums)
         )
-        multiply_by_head(streamed, stationary, self.sizes, self.strides, into)
-        return _product_run(self.node, inputs, sums, np.zeros(self.node.channels, self.wide))
+        multiply_by_head(threads, streamed, stationary, self.sizes, self.strides, into)
+        return _product_run(self.node, inputs, sums, np.zeros(self.node.channels, self.wide), threads)
 
 
 def _of_heads(
@@ -229,26 +222,25 @@ def _of_heads(
             assert_never(node.stage)
 
 
-def _product_run(node: Product, inputs: tuple[Stack, ...], sums: Array, bias: Array) -> NodeRun:
+def _product_run(node: Product, inputs: tuple[Stack, ...], sums: Array, bias: Array, threads: int) -> NodeRun:
     """Currents stay sums if a LIF walks them; else each step's value is made and checked here."""
     steps, batch = sums.shape[:2]
     added = Stack(node.steps.active, sums.reshape(steps, batch, *node.shape))
     currents = Currents(node, added, bias)
-    values = currents if node.neuron is not None else _made(currents)
+    values = currents if node.neuron is not None else _made(currents, threads)
     return NodeRun(node, batch, inputs, values, accumulators=added)
 
 
-def _made(currents: Currents) -> Stack:
+def _made(currents: Currents, threads: int) -> Stack:
     node, sums = currents.node, currents.sums
     _, batch, *shape = sums.frames.shape
     steps = tuple(currents)
     values = np.empty((len(steps), batch, *shape), integer_for_value(node.value))
-    limits = np.empty((len(sums), 2), np.int64)
+    limits = np.empty((threads, len(sums), 2), np.int64)
     by_channel = len(sums), batch * node.positions, node.channels
     added = values[: len(sums)].reshape(by_channel)
-    add_bias(sums.frames.reshape(by_channel), 1 << node.current_shift, currents.bias, added, limits)
-    for step, (low, high) in zip(sums.steps, limits.tolist(), strict=True):
-        check_bounds(f"{node.name}.value", step, low, high, node.value)
+    add_bias(threads, sums.frames.reshape(by_channel), 1 << node.current_shift, currents.bias, added, limits)
+    check_steps(node, sums.steps, limits)
     for index, step in enumerate(node.steps.bias_only, start=len(sums)):
         values[index] = currents[step]
     return Stack(steps, values)
@@ -290,18 +282,11 @@ def tokens_by_head(value: Array, heads: int) -> Array:
 
 
 def pixel_taps(node: Convolution | Linear, height: int, width: int) -> NDArray[np.int32]:
-    """The input pixel under each kernel offset of each output position [P, offsets].
-
-    Outside the image: −1, or height · width if the border has values of its own.
-    """
+    """As `window_taps`; of a linear layer each position alone."""
     if isinstance(node, Linear):
         return np.arange(node.positions, dtype=np.int32)[:, None]
     outside = -1 if node.pad_value is None else height * width
-    rows = np.arange(node.shape[0])[:, None] * node.stride + np.arange(node.kernel[0]) - node.padding
-    columns = np.arange(node.shape[1])[:, None] * node.stride + np.arange(node.kernel[1]) - node.padding
-    inside = ((rows >= 0) & (rows < height))[:, None, :, None] & ((columns >= 0) & (columns < width))[None, :, None]
-    pixels = rows[:, None, :, None] * width + columns[None, :, None]
-    return np.where(inside, pixels, outside).reshape(node.positions, -1).astype(np.int32)
+    return window_taps(node, node.kernel, height, width, outside)
 
 
 def highest_streamed(schedule: Schedule, tensors: Tensors, node: Product) -> int:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -19,6 +16,7 @@ from dtss.compiler.schedule.dram import DramCounts, DramRules, Timeline, dram_co
 from dtss.compiler.schedule.format import AnyNode, Product, Schedule
 from dtss.compiler.schedule.images import Pixels
 from dtss.compiler.schedule.io import LoadedSchedule
+from dtss.compiler.schedule.kernel import threads_for
 from dtss.hwsim.activity import Counter, NodeActivity, counter_of, feeds_group
 from dtss.hwsim.energy import (
     COMPUTE_KINDS,
@@ -38,7 +36,6 @@ from dtss.hwsim.images import Samples
 from dtss.hwsim.in_memory import InMemoryResult
 from dtss.hwsim.memory_use import images_per_chunk
 from dtss.hwsim.step_counts import SharedCycles, StepCounts, StepRules
-from dtss.hwsim.team import Team
 from dtss.hwsim.technology import Technology
 from dtss.hwsim.values import NodeRun
 
@@ -295,25 +292,18 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Result:
         """As `simulate`, on `threads`, None: the processors that this process may use.
 
-        Chunks of a batch are split over them; of a single chunk, its larger nodes and counting.
+        They share every node of a run; one after the other run chunks of a batch.
         """
         schedule = self.loaded.schedule
-        threads = threads or len(os.sched_getaffinity(0))
-        size = min(max(1, self.images_at_once // threads), math.ceil(len(samples.pixels) / threads))
+        size = self.images_at_once
         starts = range(0, len(samples.pixels), size)
         whole = len(starts) * len(schedule.nodes)
         done = itertools.count(1)
-        telling = threading.Lock()
-
-        def advance() -> None:
-            with telling:
-                progress(next(done), whole)
-
-        def run_from(start: int, team: Team | None = None) -> Chunk:
-            return self.run_chunk(samples.pixels[start : start + size], advance, team)
-
-        with ThreadPoolExecutor(threads) as pool:
-            chunks = list(pool.map(run_from, starts)) if len(starts) > 1 else [run_from(0, Team(pool, threads - 1))]
+        with threads_for(threads or len(os.sched_getaffinity(0))) as parts:
+            chunks = [
+                self.run_chunk(samples.pixels[start : start + size], lambda: progress(next(done), whole), parts)
+                for start in starts
+            ]
         steps = np.concatenate([chunk.logits for chunk in chunks], axis=1) * schedule.output.scale
         nodes, when = self.account(_join(chunks), technology)
         return Result(
@@ -327,22 +317,17 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             configuration_energy_pj=self.configuration_bits * technology.dram.pj,
         )
 
-    def run_chunk(self, pixels: Pixels, advance: Callable[[], None] = lambda: None, team: Team | None = None) -> Chunk:
-        """Images that run side by side; events are counted when the team gets to it."""
-        schedule, team = self.loaded.schedule, team or Team()
-        activity: dict[str, NodeActivity] = {}
+    def run_chunk(self, pixels: Pixels, advance: Callable[[], None] = lambda: None, threads: int = 1) -> Chunk:
+        """Images that run side by side, each node's events counted before the next runs."""
+        schedule = self.loaded.schedule
+        activity: list[NodeActivity] = []
         logits = np.zeros((schedule.time_steps, len(pixels), len(schedule.output.classes)), np.int64)
-
-        def count(counter: Counter, run: NodeRun) -> None:
-            activity[run.node.name] = counter.activity(run)
-            advance()
-
-        for counter, run in zip(self.counters, run_program(self.program, pixels, team=team), strict=True):
-            team.later(partial(count, counter, run))
+        for counter, run in zip(self.counters, run_program(self.program, pixels, threads=threads), strict=True):
+            activity.append(counter.activity(run))
             if run.node.name == schedule.output.node:
                 logits = np.stack([run.value_at(t).reshape(len(pixels), -1) for t in range(schedule.time_steps)])
-        team.share()
-        return Chunk(tuple(activity[node.name] for node in schedule.nodes), logits.astype(np.int64))
+            advance()
+        return Chunk(tuple(activity), logits.astype(np.int64))
 
     def count(self, runs: Sequence[NodeRun]) -> tuple[NodeActivity, ...]:
         """Events of every node, from the values of one batch."""

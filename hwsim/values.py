@@ -10,7 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.errors import BadInputError
-from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Image, Linear, Product, Value
+from dtss.compiler.schedule.format import (
+    AnyNode,
+    AttentionProduct,
+    Convolution,
+    Image,
+    Linear,
+    MaxPool,
+    Product,
+    SumPool,
+    Value,
+)
 
 Array = NDArray[np.integer[Any]]
 AtSteps = Mapping[int, Array]
@@ -141,11 +151,31 @@ def proved(node: AnyNode, step: int, value: Array) -> Array:
     return value.astype(integer_for_value(node.value), copy=False)
 
 
+def check_steps(node: AnyNode, steps: Sequence[int], limits: NDArray[np.int64]) -> None:
+    """`check_bounds` of a node's value by (lowest, highest) [parts, steps, 2]."""
+    if not steps:
+        return
+    lowest, highest = limits[..., 0].min(axis=0).tolist(), limits[..., 1].max(axis=0).tolist()
+    for step, low, high in zip(steps, lowest, highest, strict=True):
+        check_bounds(f"{node.name}.value", step, low, high, node.value)
+
+
 def check_bounds(where: str, step: int, low: int, high: int, bounds: Value) -> None:
     """`BadInputError` if what a step holds leaves what was proved."""
     if low < bounds.low or high > bounds.high:
         found = f"step {step} holds {low} … {high}, the schedule proves {bounds.low} … {bounds.high}"
         raise BadInputError(where, found, "recompile; if the file was not edited, report it as a bug of the compiler")
+
+
+def window_taps(
+    node: Convolution | MaxPool | SumPool, window: tuple[int, int], height: int, width: int, outside: int = -1
+) -> NDArray[np.int32]:
+    """The input pixel under each place of the window of each output position [P, places]; or `outside` the image."""
+    rows = np.arange(node.shape[0])[:, None] * node.stride + np.arange(window[0]) - node.padding
+    columns = np.arange(node.shape[1])[:, None] * node.stride + np.arange(window[1]) - node.padding
+    inside = ((rows >= 0) & (rows < height))[:, None, :, None] & ((columns >= 0) & (columns < width))[None, :, None]
+    pixels = rows[:, None, :, None] * width + columns[None, :, None]
+    return np.where(inside, pixels, outside).reshape(node.positions, -1).astype(np.int32)
 
 
 def integer_for_value(value: Value) -> type[np.integer[Any]]:

@@ -2,19 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from types import FunctionType
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from numba import njit
+import numba
+from numba import prange
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def kernel(function: Callable[P, R]) -> Callable[P, R]:
+def kernel(function: Callable[P, R], *, in_threads: bool = False) -> Callable[P, R]:
     """Compiled without the interpreter's lock. numba caches beside the source, or in the user's cache folder."""
     try:
-        compiled: Callable[P, R] = njit(cache=True, nogil=True)(function)
+        compiled: Callable[P, R] = numba.njit(cache=True, nogil=True, parallel=in_threads)(function)
     except RuntimeError:  # no folder can be written: compiled anew in every process
-        compiled = njit(nogil=True)(function)
+        compiled = numba.njit(nogil=True, parallel=in_threads)(function)
     return compiled
+
+
+def shared_kernel(part_of: Callable[Concatenate[int, int, P], None]) -> Callable[Concatenate[int, P], None]:
+    """part_of(part, parts, …) → run(parts, …), which does all parts, in threads where there are several.
+
+    What two parts write must not overlap, and tuples are no arguments: numba hands none to a thread.
+    """
+    assert isinstance(part_of, FunctionType)
+    alone = kernel(part_of)
+    place = part_of.__code__  # the source by whose age and line numba tells what its cache holds
+    code = _every_part.__code__.replace(co_filename=place.co_filename, co_firstlineno=place.co_firstlineno)
+    every_part = FunctionType(code, {"prange": prange, "part_of": alone}, f"{part_of.__name__}_in_threads")
+    every_part.__module__ = part_of.__module__
+    in_threads = kernel(every_part, in_threads=True)
+
+    @wraps(part_of)
+    def run(parts: int, /, *arguments: P.args, **named: P.kwargs) -> None:
+        if parts == 1:
+            alone(0, 1, *arguments, **named)
+        else:
+            in_threads(parts, *arguments)
+
+    return run
+
+
+part_of: Callable[..., None]  # never this one: see `shared_kernel`
+
+
+def _every_part(parts: int, *arguments: Any) -> None:
+    for part in prange(parts):
+        part_of(part, parts, *arguments)
+
+
+@contextmanager
+def threads_for(wanted: int) -> Iterator[int]:
+    """Into how many parts to cut shared kernels for `wanted` threads: one where numba's threads may not be shared.
+
+    They may with OpenMP or TBB; numba's own stop the process when two threads of Python call them at a time.
+    """
+    if wanted == 1:
+        yield 1
+        return
+    before = numba.get_num_threads()
+    parts = 1 if numba.threading_layer() == "workqueue" else wanted  # type: ignore[attr-defined]  # numba exports it
+    numba.set_num_threads(min(parts, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]  # made as it loads
+    try:
+        yield parts
+    finally:
+        numba.set_num_threads(before)

@@ -13,7 +13,7 @@ from dtss.compiler.schedule.interpret import interpret
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim import products
 from dtss.hwsim.execute import Program, execute, run_program
-from dtss.hwsim.kernels import add_weight_multiples, add_weight_rows, count_events, list_events
+from dtss.hwsim.kernels import add_weight_multiples, add_weight_rows
 from dtss.hwsim.products import sum_bound
 from tests.hwsim.random_networks import Case, cases, many
 
@@ -86,14 +86,15 @@ def test_random_networks_by_events_alone_and_dense_alone(
     check()
 
 
-@example(1, 300, 5, 1, 127, 1.0, 1)  # 264 rows of 127, eight at a time, where 258 fit
+@example(1, 300, 5, 1, 127, 1.0, 1, 1)  # 264 rows of 127, eight at a time, where 258 fit
 @settings(parent=many, max_examples=150)
 @given(
     st.integers(1, 3), st.sampled_from([1, 7, 40, 300]), st.integers(1, 70), st.sampled_from([1, 2, 9, 31, 32, 200]),
-    st.sampled_from([1, 100, 127, 128]), st.sampled_from([0.0, 0.1, 1.0]), st.integers(0, 2**32 - 1),
+    st.sampled_from([1, 100, 127, 128]), st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from([1, 3]),
+    st.integers(0, 2**32 - 1),
 )  # fmt: skip
 def test_events_at_the_limits_of_narrow_sums(
-    offsets: int, channels: int, outputs: int, highest: int, heaviest: int, share: float, seed: int
+    offsets: int, channels: int, outputs: int, highest: int, heaviest: int, share: float, parts: int, seed: int
 ) -> None:
     """All weights as large as they get, all of one sign or mixed: sums reach what `partial` can hold, and pass it."""
     random = np.random.default_rng(seed)
@@ -106,14 +107,14 @@ def test_events_at_the_limits_of_narrow_sums(
     expected = padded[:, taps].reshape(2, 7, -1) @ rows[:-1].astype(np.int64)
     partial, budget = products.partial_sums(rows, highest, np.int32)
     streamed = values.astype(np.uint8).reshape(-1, channels)
-    starts = count_events(streamed)
-    found, amounts = list_events(streamed, starts, highest > 1)
+    looked_at = products.Streamed(streamed[None], highest > 1, parts)
+    found, amounts = looked_at.events
     sums = np.full((2, 7, outputs), 99, np.int32)
-    cut = (taps, 5, channels, rows, budget, np.empty(outputs, partial), sums)
+    cut = (taps, 5, channels, rows, budget, np.empty(0, partial), sums)
     if highest == 1:
-        add_weight_rows(starts, found, *cut)
+        add_weight_rows(parts, looked_at.starts, found, *cut)
     else:
-        add_weight_multiples(starts, found, amounts, *cut)
+        add_weight_multiples(parts, looked_at.starts, found, amounts, *cut)
     np.testing.assert_array_equal(sums, expected)
 
 

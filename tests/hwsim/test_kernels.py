@@ -9,52 +9,57 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtss.hwsim.dense import multiply_dense, weight_panels
-from dtss.hwsim.kernels import count_events, count_ones, count_ones_across, list_events, multiply_by_head
+from dtss.hwsim.kernels import count_ones, count_ones_across, multiply_by_head
+from dtss.hwsim.products import Streamed
 from tests.hwsim.random_networks import many
 
 seeds = st.integers(0, 2**32 - 1)
+parts = st.sampled_from([1, 2, 3])  # of a shared kernel
 
 
 @many
-@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 4), st.integers(1, 40), st.integers(1, 70), seeds)
-def test_dense_products(frames: int, positions: int, offsets: int, channels: int, outputs: int, seed: int) -> None:
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 4), st.integers(1, 40), st.integers(1, 70), parts, seeds)
+def test_dense_products(
+    frames: int, positions: int, offsets: int, channels: int, outputs: int, parts: int, seed: int
+) -> None:
     """Values and weights reach what a byte holds; windows and panels are full or not."""
     random = np.random.default_rng(seed)
     values = random.choice(np.array([0, 1, 254, 255], np.uint8), (frames, 5, channels))
     weights = random.choice(np.array([-128, -1, 0, 127], np.int8), (offsets * channels, outputs))
     taps = random.integers(-1, 5, (positions, offsets)).astype(np.int32)
     sums = np.full((frames * positions, outputs), 99, np.int32)
-    multiply_dense(values, taps, weight_panels(weights), sums)
+    multiply_dense(parts, values, taps, weight_panels(weights), sums)
     padded = np.concatenate([values, np.zeros((frames, 1, channels), np.uint8)], axis=1).astype(np.int64)
     np.testing.assert_array_equal(sums, padded[:, taps].reshape(len(sums), -1) @ weights.astype(np.int64))
 
 
 @many
-@given(st.sampled_from([np.uint8, np.uint16]), st.integers(1, 9), st.integers(1, 150), st.integers(1, 40), seeds)
-def test_products_by_head(dtype: type, positions: int, length: int, outputs: int, seed: int) -> None:
+@given(st.sampled_from([np.uint8, np.uint16]), st.integers(1, 9), st.integers(1, 150), st.integers(1, 40), parts, seeds)
+def test_products_by_head(dtype: type, positions: int, length: int, outputs: int, parts: int, seed: int) -> None:
     """Q · (Kᵀ·V) of two frames and three heads; the tokens of a head lie side by side with the others'."""
     random = np.random.default_rng(seed)
     values: np.ndarray = random.integers(0, 3, (2, positions, 3, length)).astype(dtype)
     held = random.integers(0, 256, (2, 3, length, outputs)).astype(np.uint8)
-    sums = np.full((2, positions, 3, outputs), 99, np.int32)
+    sums = np.zeros((2, positions, 3, outputs), np.int32)
     strides = np.array([(length, 3 * length, 1), (length * outputs, 0, outputs), (outputs, 3 * outputs, 0)])
     arrays = (each.reshape(2, -1) for each in (values, held, sums))
     streamed, stationary, into = arrays
-    multiply_by_head(streamed, stationary, (3, positions, length, outputs), strides, into)
+    sizes = np.array([3, positions, length, outputs])
+    multiply_by_head(parts, streamed, stationary, sizes, strides, into)
     np.testing.assert_array_equal(sums, np.einsum("fphk,fhko->fpho", values.astype(np.int64), held.astype(np.int64)))
 
 
 @many
-@given(st.sampled_from([np.uint8, np.uint16, np.int32]), st.integers(1, 5), st.integers(1, 200), seeds)
-def test_events_are_the_values_that_are_not_zero(dtype: type, rows: int, channels: int, seed: int) -> None:
+@given(st.sampled_from([np.uint8, np.uint16, np.int32]), st.integers(1, 5), st.integers(1, 200), parts, seeds)
+def test_events_are_the_values_that_are_not_zero(dtype: type, rows: int, channels: int, parts: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     share = random.random((rows, channels)) < 0.2
     values: np.ndarray = (random.integers(0, 256, (rows, channels)) * share).astype(dtype)
-    starts = count_events(values)
-    found, amounts = list_events(values, starts, amounts_wanted=True)
+    streamed = Streamed(values[None], above_one=True, threads=parts)
+    found, amounts = streamed.events
     row, channel = np.nonzero(values)
-    np.testing.assert_array_equal(np.diff(starts), (values != 0).sum(1))
-    np.testing.assert_array_equal(found[: len(channel)], channel)
+    np.testing.assert_array_equal(np.diff(streamed.starts), (values != 0).sum(1))
+    np.testing.assert_array_equal(found, channel)
     np.testing.assert_array_equal(amounts, values[row, channel])
 
 
@@ -84,7 +89,7 @@ random = np.random.default_rng(0)
 values = random.integers(0, 256, (1, 9, 41)).astype(np.uint8)
 weights = random.integers(-128, 128, (41, 35)).astype(np.int8)
 sums = np.empty((9, 35), np.int32)
-multiply_dense(values, np.arange(9, dtype=np.int32)[:, None], weight_panels(weights), sums)
+multiply_dense(1, values, np.arange(9, dtype=np.int32)[:, None], weight_panels(weights), sums)
 assert (sums == values[0].astype(np.int64) @ weights).all()
 """
 

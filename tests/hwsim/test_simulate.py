@@ -2,11 +2,13 @@
 
 import tracemalloc
 
+import numba
 import numpy as np
 import pytest
 
 from dtss.compiler.schedule.interpret import interpret
 from dtss.compiler.schedule.io import LoadedSchedule
+from dtss.compiler.schedule.kernel import threads_for
 from dtss.hwsim import memory_use
 from dtss.hwsim.images import load_samples
 from dtss.hwsim.report.result_json import encode
@@ -70,16 +72,22 @@ def test_threads_change_nothing(threads: int, digits: LoadedSchedule) -> None:
     assert encode(simulator.run(samples, TABLE, threads=threads)) == encode(simulate(digits, samples, TABLE))
 
 
-@pytest.mark.parametrize("worth", [1, 1 << 60])
-def test_threads_that_share_one_image_change_nothing(
-    worth: int, digits: LoadedSchedule, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("products.WORTH_THREADS", "neurons.WORTH_A_TASK"):
-        monkeypatch.setattr(f"dtss.hwsim.{name}", worth)
+def test_threads_that_share_one_image_change_nothing(digits: LoadedSchedule) -> None:
     samples = load_samples(digits, "digits", None, 1)
     simulator = Simulator.of(digits)
     alone, shared = (encode(simulator.run(samples, TABLE, threads=threads)) for threads in (1, 3))
     assert alone == shared
+
+
+def test_threads_are_not_shared_where_that_stops_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba's own threads, where there is neither OpenMP nor TBB."""
+    before = numba.get_num_threads()
+    with threads_for(3) as parts:
+        assert parts == 3
+    monkeypatch.setattr(numba, "threading_layer", lambda: "workqueue")
+    with threads_for(3) as parts:
+        assert parts == 1
+    assert numba.get_num_threads() == before
 
 
 def test_memory_estimate_is_an_upper_one(digits: LoadedSchedule) -> None:
