@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.cycles import Counts, ProductRules, counts_of_table, elementwise_totals, table_row
-from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Lif, Linear, Product, Schedule
+from dtss.compiler.schedule.events import ElementwiseNode
+from dtss.compiler.schedule.format import (
+    AnyNode,
+    AttentionProduct,
+    Convolution,
+    Lif,
+    Linear,
+    Product,
+    Schedule,
+)
 from dtss.compiler.schedule.skipper import Words, every_row
 from dtss.hwsim.kernels import add_offsets, count_ones, count_ones_across, count_spiking
 from dtss.hwsim.products import Tensors, pixel_taps
@@ -42,35 +51,44 @@ def counter_of(schedule: Schedule, tensors: Tensors, node: AnyNode, *, by_step: 
     """What of a node's counts no image changes, computed once. by_step: also add up the words of each step."""
     if isinstance(node, Product):
         return ProductCounter.of(schedule, tensors, node, by_step=by_step)
-    totals = elementwise_totals(schedule, node)
-    return ConstantCounter(table_row(totals)[:, None], totals["cycles"], schedule.time_steps)
+    return ConstantCounter.of(schedule, node)
 
 
 @dataclass(frozen=True)
 class ConstantCounter:
-    """A node whose work does not depend on the image; the spikes of a LIF do. constant [COUNTS, 1]."""
+    """A node whose work does not depend on the image; the spikes of a LIF do.
+
+    constant [COUNTS, 1].  spiking: a LIF's active steps.
+    """
 
     constant: NDArray[np.int64]
     cycles: int
     time_steps: int
+    spiking: NDArray[np.int32] | None
 
-    def activity(self, run: NodeRun) -> NodeActivity:
+    @classmethod
+    def of(cls, schedule: Schedule, node: ElementwiseNode) -> ConstantCounter:
+        """The constants of `node`."""
+        totals = elementwise_totals(schedule, node)
+        spiking = np.array(node.steps.active, np.int32) if isinstance(node, Lif) else None
+        return cls(table_row(totals)[:, None], totals["cycles"], schedule.time_steps, spiking)
+
+    def activity(self, run: NodeRun, threads: int = 1) -> NodeActivity:
         """Counts of one run."""
-        table = np.repeat(self.constant, run.batch, axis=1)
-        spikes = spike_counts(self.time_steps, run) if isinstance(run.node, Lif) else None
-        return NodeActivity(table, np.full((run.batch, 1), self.cycles), spikes)
+        table = self.constant.repeat(run.batch, axis=1)
+        return NodeActivity(table, np.full((run.batch, 1), self.cycles), self._spikes(run))
 
-
-def spike_counts(time_steps: int, run: NodeRun) -> NDArray[np.int64]:
-    """Spikes of a LIF [B, T]."""
-    spikes = np.zeros((run.batch, time_steps), np.int64)
-    assert isinstance(run.values, Stack)
-    steps = run.values.steps
-    if steps:
-        found = np.empty(len(steps) * run.batch, np.int64)
-        count_spiking(run.values.frames.reshape(len(found), -1), found)
-        spikes[:, steps] = found.reshape(len(steps), -1).T
-    return spikes
+    def _spikes(self, run: NodeRun) -> NDArray[np.int64] | None:
+        """Of a LIF [B, T]."""
+        if self.spiking is None:
+            return None
+        assert isinstance(run.values, Stack)
+        spikes = np.zeros((run.batch, self.time_steps), np.int64)
+        frames = run.values.frames
+        count_spiking(
+            frames.reshape(len(frames), run.batch, run.node.positions * run.node.channels), self.spiking, spikes
+        )
+        return spikes
 
 
 @dataclass(frozen=True)
@@ -104,16 +122,16 @@ class ProductCounter:
         rows, length, taps = streamed.positions, streamed.channels, pixel_taps(node, *streamed.shape[:2])
         behind = np.zeros((1, 1, 1, -(-length // lanes), 1, rules.cut.planes), np.int32)
         if isinstance(node, Convolution) and node.pad_value is not None:
-            count_ones(tensors[node.pad_value][None, None], 0, 0, 1, length, lanes, behind)
+            count_ones(1, tensors[node.pad_value][None, None], 0, 0, 1, length, lanes, behind)
         return cls(node, rules, lanes, rows, length, taps, behind[0, 0, 0], by_step)
 
-    def activity(self, run: NodeRun) -> NodeActivity:
+    def activity(self, run: NodeRun, threads: int = 1) -> NodeActivity:
         """Counts of one run."""
-        words = self.words(run)
+        words = self.words(run, threads)
         counted = self.rules.counts(words)
         return NodeActivity(counted.table, counted.block_cycles, streamed=add_up_steps(words) if self.by_step else None)
 
-    def words(self, run: NodeRun) -> Words:
+    def words(self, run: NodeRun, threads: int = 1) -> Words:
         """Ones in each streamed word."""
         cut, streamed = self.rules.cut, run.inputs[0]
         assert isinstance(streamed, Stack)
@@ -124,7 +142,7 @@ class ProductCounter:
             count_ones_across(streamed.frames.reshape(steps, batch, self.length, cut.groups * rows), self.lanes, ones)
         else:
             values = streamed.frames.reshape(steps, batch, cut.groups * self.rows * self.length)
-            count_ones(values, *self._strides(), self.rows, self.length, self.lanes, ones)
+            count_ones(threads, values, *self._strides(), self.rows, self.length, self.lanes, ones)
         if self.behind is not None:
             ones[:, :, -1] = self.behind
         packed = 1 if self.node.tiling is None else self.node.tiling.offsets_per_word

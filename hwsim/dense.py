@@ -33,37 +33,50 @@ def weight_panels(rows: NDArray[np.integer[Any]]) -> NDArray[np.int8]:
 
 @shared_kernel
 def multiply_dense(
-    part: int, parts: int, values: NDArray[Any], taps: NDArray[np.int32], panels: NDArray[np.int8], sums: NDArray[Any]
+    part: int,
+    parts: int,
+    values: NDArray[Any],
+    taps: NDArray[np.int32],
+    panels: NDArray[np.int8],
+    sums: NDArray[Any],
 ) -> None:
-    """sums[f·P + p] = Σ over offsets of the weights times values[f, taps[p, offset]], nothing where the tap is −1.
+    """sums[s, i·P + p] = Σ over offsets of the weights times values[s·B + i, taps[p, offset]], none where it is −1.
 
-    values [frames, rows, C] of bytes; taps [P, offsets]; panels: `weight_panels` of [offsets · C, O];
-    sums [frames · P, O] of 32 bits.
+    values [steps · B, rows, C] of bytes; taps [P, offsets]; panels: `weight_panels` of [offsets · C, O];
+    sums [steps, B · P, O] of 32 bits.
     """
+    steps, at_step, outputs = sums.shape
+    begin, end = part * at_step // parts, (part + 1) * at_step // parts
     windows = np.zeros((WINDOWS, panels.shape[1] * ELEMENTS), np.uint8)
-    for first in range(part * WINDOWS, len(sums), parts * WINDOWS):
-        count = min(WINDOWS, len(sums) - first)
-        _lay_out(values, taps, first, count, windows)
-        _multiply_windows(windows, count, panels, first, sums)
+    made = np.empty((WINDOWS, outputs), np.int32)
+    for first in range(0, steps * (end - begin), WINDOWS):
+        count = min(WINDOWS, steps * (end - begin) - first)
+        for window in range(count):
+            step, at = (first + window) // (end - begin), begin + (first + window) % (end - begin)
+            frame = step * (at_step // len(taps)) + at // len(taps)
+            _lay_out(values[frame], taps[at % len(taps)], windows[window])
+        _multiply_windows(windows, count, panels, made)
+        for window in range(count):
+            step, at = (first + window) // (end - begin), begin + (first + window) % (end - begin)
+            for output in range(outputs):
+                sums[step, at, output] = made[window, output]
 
 
 @kernel
-def _lay_out(values: NDArray[Any], taps: NDArray[np.int32], first: int, count: int, windows: NDArray[np.uint8]) -> None:
-    """Windows `first` … one after the other, as the weights lie."""
-    channels = values.shape[2]
-    for window in range(count):
-        frame, position = divmod(first + window, len(taps))
-        for offset in range(taps.shape[1]):
-            row, start = taps[position, offset], np.uint64(offset * channels)
-            for channel in range(np.uint64(channels)):  # in a loop of its own: an assignment of slices takes longer
-                windows[window, start + channel] = values[frame, row, channel] if row >= 0 else 0
+def _lay_out(values: NDArray[Any], taps: NDArray[np.int32], window: NDArray[np.uint8]) -> None:
+    """The values under a window one after the other, as the weights lie."""
+    channels = values.shape[1]
+    for offset in range(len(taps)):
+        row, start = taps[offset], np.uint64(offset * channels)
+        for channel in range(np.uint64(channels)):  # in a loop of its own: an assignment of slices takes longer
+            window[start + channel] = values[row, channel] if row >= 0 else 0
 
 
 @kernel
 def _multiply_windows(
-    windows: NDArray[np.uint8], count: int, panels: NDArray[np.int8], first: int, sums: NDArray[Any]
+    windows: NDArray[np.uint8], count: int, panels: NDArray[np.int8], sums: NDArray[np.int32]
 ) -> None:
-    """The sums `first` … of `count` windows."""
+    """sums [count, O] of windows [count, K]."""
     length, outputs = windows.shape[1], sums.shape[1]
     tile = np.empty((4, OUTPUTS), np.int32)
     for panel in range(len(panels)):
@@ -91,4 +104,4 @@ def _multiply_windows(
             store_sums(h, tile, 7 * SUMS)
             for row in range(min(4, count - window)):
                 for output in range(min(OUTPUTS, outputs - panel * OUTPUTS)):
-                    sums[first + window + row, panel * OUTPUTS + output] = tile[row, output]
+                    sums[window + row, panel * OUTPUTS + output] = tile[row, output]

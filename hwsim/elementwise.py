@@ -60,7 +60,7 @@ class Elementwise:
     def _pool(self, values: Array, kind: type[np.integer[Any]], threads: int) -> Array:
         steps, batch, height, width, channels = values.shape
         assert self.taps is not None
-        pooled = np.empty((steps * batch, len(self.taps), channels), kind)
+        pooled = np.empty((steps, batch * len(self.taps), channels), kind)
         rows = values.reshape(steps * batch, height * width, channels)
         pool_windows(threads, rows, self.taps, isinstance(self.node, SumPool), pooled)
         return pooled

@@ -2,7 +2,8 @@
 
 Every sum is of integers in a type that the caller has proved wide enough, so order and threads change nothing.
 Frames f are (step, image) pairs, rows r what a frame is made of: pixels, or tokens.
-Of a shared kernel each of `parts` takes every parts-th position, so that all find about as many spikes.
+Of a shared kernel each part takes the same positions of a batch at all steps, so that a thread finds in its cache what
+it has written there.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ EVERY_BIT = np.uint64(2**64 - 1)
 
 @shared_kernel
 def count_events(part: int, parts: int, values: Array, counts: NDArray[np.int64]) -> None:
-    """counts[r] = how many of the values [rows, C] of row r are not zero."""
-    rows, channels = values.shape
-    for row in range(part * rows // parts, (part + 1) * rows // parts):
+    """counts[s · rows + r] = how many of the values [steps, rows, C] of a row are not zero."""
+    steps, rows, channels = values.shape
+    begin, end = part * rows // parts, (part + 1) * rows // parts
+    for index in range(steps * (end - begin)):
+        row = index // (end - begin) * rows + begin + index % (end - begin)
         count, first = 0, 0
         while first < channels:  # a range with a step costs more than what is in it
             if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
@@ -33,7 +36,7 @@ def count_events(part: int, parts: int, values: Array, counts: NDArray[np.int64]
                 count += count_set(bits_set(values, row * channels + first, 255) & wanted)
             else:
                 for channel in range(first, min(channels, first + BYTES)):
-                    count += values[row, channel] != 0
+                    count += values[row // rows, row % rows, channel] != 0
             first += BYTES
         counts[row] = count
 
@@ -42,9 +45,12 @@ def count_events(part: int, parts: int, values: Array, counts: NDArray[np.int64]
 def list_events(
     part: int, parts: int, values: Array, starts: NDArray[np.int64], found: Index, amounts: Index, amounts_wanted: bool
 ) -> None:
-    """The channels of the values that are not zero, row r's from starts[r] on, and if wanted the values themselves."""
-    rows, channels = values.shape
-    for row in range(part * rows // parts, (part + 1) * rows // parts):
+    """The channels of the values that `count_events` counted, row r's from starts[r] on, and if wanted the values."""
+    steps, rows, channels = values.shape
+    begin, end = part * rows // parts, (part + 1) * rows // parts
+    for index in range(steps * (end - begin)):
+        row = index // (end - begin) * rows + begin + index % (end - begin)
+        looked_at = values[row // rows, row % rows]
         at, first = np.uint64(starts[row]), 0
         while first < channels:
             if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
@@ -56,13 +62,13 @@ def list_events(
                     at += np.uint64(1)
             else:
                 for channel in range(first, min(channels, first + BYTES)):
-                    if values[row, channel] != 0:
+                    if looked_at[channel] != 0:
                         found[at] = channel
                         at += np.uint64(1)
             first += BYTES
         if amounts_wanted:
             for event in range(starts[row], starts[row + 1]):
-                amounts[event] = values[row, found[event]]
+                amounts[event] = looked_at[found[event]]
 
 
 @shared_kernel
@@ -70,7 +76,7 @@ def add_weight_rows(
     part: int, parts: int, starts: NDArray[np.int64], channels: Index, taps: Index, rows: int, length: int,
     weights: Array, budget: int, narrow: Array, sums: Array,
 ) -> None:  # fmt: skip
-    """sums[f, p] = Σ weight rows of the events that output position p reads; every event is a single one.
+    """sums[s, i · P + p] = Σ weight rows of the events that position p of image i reads, each a single one.
 
     taps [P, offsets]: the row under each kernel offset, −1 outside the image.
     weights [offsets · length + 1, O], the last row 0.
@@ -79,8 +85,10 @@ def add_weight_rows(
     outputs = weights.shape[1]
     partial = np.empty(outputs, narrow.dtype)
     listed = np.empty(taps.shape[1] * length + 3, np.int64)
-    for index in range(part, sums.shape[0] * taps.shape[0], parts):
-        frame, position = divmod(index, taps.shape[0])
+    begin, end = part * sums.shape[1] // parts, (part + 1) * sums.shape[1] // parts
+    for index in range(sums.shape[0] * (end - begin)):
+        step, at = index // (end - begin), begin + index % (end - begin)
+        frame, position = step * (sums.shape[1] // len(taps)) + at // len(taps), at % len(taps)
         count = 0
         for offset in range(taps.shape[1]):
             row = taps[position, offset]
@@ -90,7 +98,7 @@ def add_weight_rows(
                     count += 1
         for spare in range(count, count + 3):  # the row of zeros: whole groups of four
             listed[spare] = len(weights) - 1
-        total = sums[frame, position]
+        total = sums[step, at]
         for output in range(outputs):
             total[output] = 0
             partial[output] = 0
@@ -131,8 +139,10 @@ def add_weight_multiples(
     partial = np.empty(outputs, narrow.dtype)
     listed = np.zeros(taps.shape[1] * length + 3, np.int64)
     times = np.zeros(taps.shape[1] * length + 3, partial.dtype)  # narrow, or LLVM multiplies 64 bits wide
-    for index in range(part, sums.shape[0] * taps.shape[0], parts):
-        frame, position = divmod(index, taps.shape[0])
+    begin, end = part * sums.shape[1] // parts, (part + 1) * sums.shape[1] // parts
+    for index in range(sums.shape[0] * (end - begin)):
+        step, at = index // (end - begin), begin + index % (end - begin)
+        frame, position = step * (sums.shape[1] // len(taps)) + at // len(taps), at % len(taps)
         count = 0
         for offset in range(taps.shape[1]):
             row = taps[position, offset]
@@ -144,7 +154,7 @@ def add_weight_multiples(
         for spare in range(count, count + 3):  # zero times the first row: whole groups of four
             listed[spare] = 0
             times[spare] = 0
-        total = sums[frame, position]
+        total = sums[step, at]
         for output in range(outputs):
             total[output] = 0
             partial[output] = 0
@@ -214,7 +224,7 @@ def add_bias(
     kind, bounds = bias.dtype.type, np.iinfo(bias.dtype)
     for step in range(len(sums)):
         low, high = kind(bounds.max), kind(bounds.min)
-        for index in range(part, sums.shape[1], parts):
+        for index in range(part * sums.shape[1] // parts, (part + 1) * sums.shape[1] // parts):
             summed, made = sums[step, index], values[step, index]
             for output in range(len(bias)):
                 value = kind(summed[output] * factor + bias[output])
@@ -242,11 +252,13 @@ def add_values(
 
 @shared_kernel
 def pool_windows(part: int, parts: int, values: Array, taps: Index, summed: bool, pooled: Array) -> None:
-    """pooled[f, p]: what rows taps[p] of values [frames, rows, C] add up to, or the largest; −1: outside the image."""
+    """pooled[s, i · P + p]: the largest of rows taps[p] of values [steps · B, rows, C], or their sum; −1: none."""
     kind, lowest = pooled.dtype.type, np.iinfo(pooled.dtype).min
-    for index in range(part, len(values) * len(taps), parts):
-        frame, position = divmod(index, len(taps))
-        into = pooled[frame, position]
+    begin, end = part * pooled.shape[1] // parts, (part + 1) * pooled.shape[1] // parts
+    for index in range(pooled.shape[0] * (end - begin)):
+        step, at = index // (end - begin), begin + index % (end - begin)
+        frame, position = step * (pooled.shape[1] // len(taps)) + at // len(taps), at % len(taps)
+        into = pooled[step, at]
         for channel in range(len(into)):
             into[channel] = 0 if summed else lowest
         for row in taps[position]:
@@ -258,26 +270,27 @@ def pool_windows(part: int, parts: int, values: Array, taps: Index, summed: bool
 
 @shared_kernel
 def run_neurons(
-    part: int, parts: int, sums: Array, taken: Index, factor: int, bias: Array, biased: Index,
+    part: int, parts: int, sums: Array, channels: int, taken: Index, factor: int, bias: Array, biased: Index,
     threshold: Array, reset_to: Array, initial: Array,
     hard: bool, by_shift: bool, leak_shift: int, leak_multiplier: int,
     emitted: Index, spikes: NDArray[np.uint8], membranes: Array, limits: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """I = sum · factor + bias; H = leak(U) + I; Y = [H ≥ θ]; U = H − R·Y (soft) or Y ? R : H (hard), for all steps.
 
-    A block of neurons at a time: bias, θ, R and the initial U are those of a block, over and over.
+    Of whole positions, a block of neurons at a time: bias, θ, R and the initial U are those of a block, over and over.
     sums [steps computed, n]; taken, biased [state steps]: which of them, −1 for none, and whether with a bias.
     leak(U) = U − (U >> leak_shift) if by_shift, else (U · leak_multiplier) >> leak_shift.
     emitted [state steps]: which of spikes [active steps, n], −1 for none.  membranes [state steps or 0, n].
     limits [parts, state steps, 4]: lowest and highest I, lowest and highest U.
     """
-    neurons = sums.shape[1]
+    positions = sums.shape[1] // channels
     kind, bounds = initial.dtype.type, np.iinfo(initial.dtype)
     no_bias, no_sums = np.zeros_like(initial), np.zeros(len(initial), sums.dtype)
     membrane = np.empty_like(initial)
     fires = np.empty(len(initial), np.uint8)
-    for first in range(part * len(initial), neurons, parts * len(initial)):
-        count = min(len(initial), neurons - first)
+    begin, end = part * positions // parts * channels, (part + 1) * positions // parts * channels
+    for first in range(begin, end, len(initial)):
+        count = min(len(initial), end - first)
         for n in range(count):  # in a loop of its own: an assignment of slices takes longer
             membrane[n] = initial[n]
         for step in range(len(taken)):
@@ -331,22 +344,24 @@ def within(limits: NDArray[np.int64], bounds: NDArray[np.int64]) -> bool:
 
 
 @kernel
-def count_spiking(values: Array, counts: NDArray[np.int64]) -> None:
-    """counts[f] = how many of values [f, N] are 1; they are 0 or 1."""
-    size = values.shape[1]
-    for frame in range(len(values)):
+def count_spiking(values: Array, steps: Index, spikes: NDArray[np.int64]) -> None:
+    """spikes[i, steps[k]] = how many of values [k, B, N] of image i are 1; they are 0 or 1."""
+    _, batch, size = values.shape
+    for frame in range(len(steps) * batch):
+        step, image = divmod(frame, batch)
         total = 0
         for first in range(frame * size, (frame + 1) * size - BYTES + 1, BYTES):
             total += count_set(bits_set(values, first, 1))
         for index in range(size // BYTES * BYTES, size):
-            total += values[frame, index]
-        counts[frame] = total
+            total += values[step, image, index]
+        spikes[image, steps[step]] = total
 
 
-@kernel
+@shared_kernel
 def count_ones(
-    values: Array, group_stride: int, row_stride: int, rows: int, length: int, lanes: int, ones: Index
-) -> None:
+    part: int, parts: int, values: Array, group_stride: int, row_stride: int, rows: int, length: int, lanes: int,
+    ones: Index,
+) -> None:  # fmt: skip
     """ones[i, g, r, k, s, b] = ones of plane b in the values lanes·k … of row r of group g.
 
     values [steps, B, N]: a row is `length` of them, from g · group_stride + r · row_stride on.
@@ -354,25 +369,26 @@ def count_ones(
     """
     steps, batch, size = values.shape
     groups, slices, planes = ones.shape[1], ones.shape[3], ones.shape[5]
+    begin, end = part * batch * rows // parts, (part + 1) * batch * rows // parts
     for step in range(steps):
-        for image in range(batch):
-            for group in range(groups):
-                for row in range(rows):
-                    start = group * group_stride + row * row_stride
-                    flat = (step * batch + image) * size + start
-                    for part in range(slices):
-                        last = min(length, part * lanes + lanes)
-                        for plane in range(planes):
-                            total, at = 0, part * lanes
-                            while at < last:  # a range with a step costs more than what is in it
-                                if values.itemsize == 1 and flat + at + BYTES <= values.size:
-                                    wanted = EVERY_BIT >> np.uint64(max(0, BYTES - (last - at)))
-                                    total += count_set(bits_set(values, flat + at, 1 << plane) & wanted)
-                                else:
-                                    for index in range(start + at, start + min(last, at + BYTES)):
-                                        total += (values[step, image, index] >> plane) & 1
-                                at += BYTES
-                            ones[image, group, row, part, step, plane] = total
+        for group in range(groups):
+            for index in range(begin, end):
+                image, row = divmod(index, rows)
+                start = group * group_stride + row * row_stride
+                flat = (step * batch + image) * size + start
+                for slice_ in range(slices):
+                    last = min(length, slice_ * lanes + lanes)
+                    for plane in range(planes):
+                        total, at = 0, slice_ * lanes
+                        while at < last:  # a range with a step costs more than what is in it
+                            if values.itemsize == 1 and flat + at + BYTES <= values.size:
+                                wanted = EVERY_BIT >> np.uint64(max(0, BYTES - (last - at)))
+                                total += count_set(bits_set(values, flat + at, 1 << plane) & wanted)
+                            else:
+                                for channel in range(start + at, start + min(last, at + BYTES)):
+                                    total += (values[step, image, channel] >> plane) & 1
+                            at += BYTES
+                        ones[image, group, row, slice_, step, plane] = total
 
 
 @kernel

@@ -87,8 +87,8 @@ class NeuronLayer:
         limits = np.empty((threads, steps, 4), np.int64)
         limits[:] = NO_LIMITS
         run_neurons(
-            threads, held.frames.reshape(len(held.frames), neurons), self.taken, 1 << self._shift(), self.bias,
-            self.biased, self.threshold, self.reset_to, self.initial, node.reset == "hard",
+            threads, held.frames.reshape(len(held.frames), neurons), node.channels, self.taken, 1 << self._shift(),
+            self.bias, self.biased, self.threshold, self.reset_to, self.initial, node.reset == "hard",
             *_leak_numbers(node.leak), self.emitted, spikes.reshape(len(spikes), neurons),
             membranes.reshape(kept, neurons), limits,
         )  # fmt: skip

@@ -54,10 +54,11 @@ DENSE_FROM_WITHOUT_BYTES = 0.6  # where no instruction multiplies bytes
 class Streamed:
     """Values [frames, rows, C] as products read them, and where they are not zero: counted and listed when needed.
 
-    above_one: whether a value can be more than 1.  threads: that share the looking.
+    steps: of the frames.  above_one: whether a value can be more than 1.  threads: that share the looking.
     """
 
     values: Array
+    steps: int
     above_one: bool
     threads: int
 
@@ -69,13 +70,13 @@ class Streamed:
         if border is not None:
             behind = border.astype(np.result_type(values, np.min_scalar_type(highest)))
             values = np.concatenate([values, np.broadcast_to(behind, (steps * batch, 1, channels))], axis=1)
-        return cls(np.ascontiguousarray(values), highest > 1, threads)
+        return cls(np.ascontiguousarray(values), steps, highest > 1, threads)
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
         """[frames · rows + 1]: row r has the events starts[r] … starts[r+1] − 1."""
-        starts = np.zeros(len(self._rows) + 1, np.int64)
-        count_events(self.threads, self._rows, starts[1:])
+        starts = np.zeros(self.values.shape[0] * self.values.shape[1] + 1, np.int64)
+        count_events(self.threads, self._by_step, starts[1:])
         return starts.cumsum(out=starts)
 
     @cached_property
@@ -83,18 +84,19 @@ class Streamed:
         """Channels, and amounts where they can differ: see `list_events`."""
         events: int = self.starts[-1]
         found, amounts = np.empty(events, np.int32), np.empty(events if self.above_one else 0, np.int32)
-        list_events(self.threads, self._rows, self.starts, found, amounts, self.above_one)
+        list_events(self.threads, self._by_step, self.starts, found, amounts, self.above_one)
         return found, amounts
 
     @property
-    def _rows(self) -> Array:
-        return self.values.reshape(-1, self.values.shape[2])
+    def _by_step(self) -> Array:
+        frames, rows, channels = self.values.shape
+        return self.values.reshape(self.steps, frames // max(1, self.steps) * rows, channels)
 
-    def shares(self, steps: int) -> list[float]:
+    @property
+    def shares(self) -> list[float]:
         """How many of the values of each step are not zero."""
-        frames, rows, _ = self.values.shape
-        ends = self.starts[:: frames * rows // steps].tolist()
-        return [(last - first) * steps / self.values.size for first, last in pairwise(ends)]
+        ends = self.starts[:: self._by_step.shape[1]].tolist()
+        return [(last - first) * self.steps / self.values.size for first, last in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -137,29 +139,28 @@ class WeightedProduct:
     def run(self, inputs: tuple[Stack, ...], streamed: Streamed, threads: int) -> NodeRun:
         """The sums at every step that accumulates; neighbouring steps of the same way share a look at the weights."""
         steps, batch = inputs[0].frames.shape[:2]
-        sums = np.empty((steps * batch, len(self.taps), self.node.channels), self.bias.dtype)
+        sums = np.empty((steps, batch * len(self.taps), self.node.channels), self.bias.dtype)
         first = 0
         for dense, together in groupby(self._dense(streamed, steps)):
-            last = first + batch * len(list(together))
-            self._add_up(streamed, slice(first, last), sums, dense, threads)
+            last = first + len(list(together))
+            self._add_up(streamed, slice(first * batch, last * batch), sums[first:last], dense, threads)
             first = last
-        return _product_run(self.node, inputs, sums.reshape(steps, batch, *sums.shape[1:]), self.bias, threads)
+        return _product_run(self.node, inputs, sums.reshape(steps, batch, *self.node.shape), self.bias, threads)
 
     def _dense(self, streamed: Streamed, steps: int) -> list[bool]:
         """Of each step."""
         if self.panels is None or not steps:
             return [False] * steps
         dense_from = DENSE_FROM if multiplies_bytes() else DENSE_FROM_WITHOUT_BYTES
-        return [share >= dense_from for share in streamed.shares(steps)]
+        return [share >= dense_from for share in streamed.shares]
 
     def _add_up(self, streamed: Streamed, frames: slice, sums: Array, dense: bool, threads: int) -> None:
-        into, (_, rows, length) = sums[frames], streamed.values.shape
+        _, rows, length = streamed.values.shape
         if dense and self.panels is not None:
-            panels = self.panels
-            return multiply_dense(threads, streamed.values[frames], self.taps, panels, into.reshape(-1, into.shape[2]))
+            return multiply_dense(threads, streamed.values[frames], self.taps, self.panels, sums)
         starts = streamed.starts[frames.start * rows : frames.stop * rows + 1]
         channels, amounts = streamed.events
-        cut = (self.taps, rows, length, self.rows, self.budget, np.empty(0, self.narrow), into)
+        cut = (self.taps, rows, length, self.rows, self.budget, np.empty(0, self.narrow), sums)
         if streamed.above_one:
             return add_weight_multiples(threads, starts, channels, amounts, *cut)
         return add_weight_rows(threads, starts, channels, *cut)

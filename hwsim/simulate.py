@@ -323,7 +323,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         activity: list[NodeActivity] = []
         logits = np.zeros((schedule.time_steps, len(pixels), len(schedule.output.classes)), np.int64)
         for counter, run in zip(self.counters, run_program(self.program, pixels, threads=threads), strict=True):
-            activity.append(counter.activity(run))
+            activity.append(counter.activity(run, threads))
             if run.node.name == schedule.output.node:
                 logits = np.stack([run.value_at(t).reshape(len(pixels), -1) for t in range(schedule.time_steps)])
             advance()

@@ -41,6 +41,7 @@ from dtss.compiler.schedule.events import (
 )
 from dtss.compiler.schedule.format import AttentionProduct, Convolution, Image, Product, Schedule
 from dtss.compiler.schedule.geometry import Geometry, geometry
+from dtss.compiler.schedule.kernel import kernel
 from dtss.compiler.schedule.skipper import Words, add_up_passes, pass_sums, run_cycles
 
 Counter = NDArray[np.int64]
@@ -191,15 +192,37 @@ class ProductRules(msgspec.Struct, frozen=True, kw_only=True):
 
     def counts_of(self, stream: NDArray[np.int64], totals: NDArray[np.int64]) -> ProductCounts:
         """From the cycles of each pass (`pass_sums`) and (stream cycles, ones, issued words, their lanes) [4, B]."""
-        runs = np.zeros((len(stream), len(self.tiles), self.cut.groups, 3), np.int64)
+        runs = np.zeros((len(stream), len(self.tiles), 3), np.int64)
         run_cycles(
             stream, self.rounds, self.tiles, self.load, self.walk, self.gather, self.latency, self.cut.keeps_words, runs
         )
-        by_block = runs.sum(axis=2)
-        blocks = by_block[:, :, 0] + self.beside
-        blocks[:, -1] += self.end
-        found = np.concatenate([totals, by_block.sum(axis=1).T])
-        return ProductCounts(self.constant[:, None] + self.factors @ found, blocks)
+        table, blocks = np.empty((len(COUNTS), len(stream)), np.int64), np.empty(runs.shape[:2], np.int64)
+        _add_up_found(self.constant, self.factors, totals, runs, self.beside, self.end, table, blocks)
+        return ProductCounts(table, blocks)
+
+
+@kernel
+def _add_up_found(
+    constant: Counter,
+    factors: NDArray[np.int64],
+    totals: NDArray[np.int64],
+    runs: NDArray[np.int64],
+    beside: int,
+    end: int,
+    table: NDArray[np.int64],
+    blocks: NDArray[np.int64],
+) -> None:
+    """table [COUNTS, B] = constant + factors · (totals [4, B], Σ of runs [B, blocks, 3]); blocks [B, blocks]."""
+    found = np.empty(len(totals) + 3, np.int64)
+    for image in range(len(runs)):
+        found[: len(totals)] = totals[:, image]
+        found[len(totals) :] = 0
+        for block in range(runs.shape[1]):
+            blocks[image, block] = runs[image, block, 0] + beside
+            found[len(totals) :] += runs[image, block]
+        blocks[image, -1] += end
+        for count in range(len(constant)):
+            table[count, image] = constant[count] + (factors[count] * found).sum()
 
 
 FOUND = ("streamed", "ones", "issued", "lanes", "time", "load_stalls", "word_stalls")  # of a product, by the skipper

@@ -108,7 +108,7 @@ def run_cycles(
     keeps_words: bool,
     cycles: Sums,
 ) -> None:
-    """Time of every run: cycles [B, blocks, groups, 3] gets (all, load stalls, word stalls).
+    """Time of all groups' runs: cycles [B, blocks, 3] gets (all, load stalls, word stalls).
 
     stream: as in `pass_sums`.  rounds [rounds, 2]: first and end of the pass steps of each.  tiles [blocks]: output
     tiles.  load [reduction tiles].  walk [strips]: after the last tile of the last step.
@@ -149,9 +149,9 @@ def run_cycles(
                                 start = end
                                 end += walk[strip]
                                 first = False
-                cycles[image, block, group, 0] = end - 1
-                cycles[image, block, group, 1] = load_stalls
-                cycles[image, block, group, 2] = word_stalls
+                cycles[image, block, 0] += end - 1
+                cycles[image, block, 1] += load_stalls
+                cycles[image, block, 2] += word_stalls
 
 
 @kernel

@@ -71,12 +71,12 @@ def run_of(
     stream: list[list[int]], load: list[int], gather: list[list[int]], walk: list[int], tiles: int = 1, latency: int = 0
 ) -> list[int]:
     """(cycles, load stalls, word stalls) of one run, time innermost; stream and gather [strips, reduction tiles]."""
-    found = np.zeros((1, 1, 1, 3), np.int64)
+    found = np.zeros((1, 1, 3), np.int64)
     run_cycles(
         np.array(stream)[None, None, None], np.array([[0, 1]]), np.array([tiles]), np.array(load), np.array(walk),
         np.array(gather), latency, False, found,
     )  # fmt: skip
-    cycles: list[int] = found[0, 0, 0].tolist()
+    cycles: list[int] = found[0, 0].tolist()
     return cycles
 
 

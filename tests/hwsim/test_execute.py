@@ -107,7 +107,7 @@ def test_events_at_the_limits_of_narrow_sums(
     expected = padded[:, taps].reshape(2, 7, -1) @ rows[:-1].astype(np.int64)
     partial, budget = products.partial_sums(rows, highest, np.int32)
     streamed = values.astype(np.uint8).reshape(-1, channels)
-    looked_at = products.Streamed(streamed[None], highest > 1, parts)
+    looked_at = products.Streamed(streamed.reshape(2, 5, channels), 2, highest > 1, parts)
     found, amounts = looked_at.events
     sums = np.full((2, 7, outputs), 99, np.int32)
     cut = (taps, 5, channels, rows, budget, np.empty(0, partial), sums)

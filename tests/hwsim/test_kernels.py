@@ -27,10 +27,10 @@ def test_dense_products(
     values = random.choice(np.array([0, 1, 254, 255], np.uint8), (frames, 5, channels))
     weights = random.choice(np.array([-128, -1, 0, 127], np.int8), (offsets * channels, outputs))
     taps = random.integers(-1, 5, (positions, offsets)).astype(np.int32)
-    sums = np.full((frames * positions, outputs), 99, np.int32)
+    sums = np.full((frames, positions, outputs), 99, np.int32)
     multiply_dense(parts, values, taps, weight_panels(weights), sums)
     padded = np.concatenate([values, np.zeros((frames, 1, channels), np.uint8)], axis=1).astype(np.int64)
-    np.testing.assert_array_equal(sums, padded[:, taps].reshape(len(sums), -1) @ weights.astype(np.int64))
+    np.testing.assert_array_equal(sums, padded[:, taps].reshape(frames, positions, -1) @ weights.astype(np.int64))
 
 
 @many
@@ -55,7 +55,7 @@ def test_events_are_the_values_that_are_not_zero(dtype: type, rows: int, channel
     random = np.random.default_rng(seed)
     share = random.random((rows, channels)) < 0.2
     values: np.ndarray = (random.integers(0, 256, (rows, channels)) * share).astype(dtype)
-    streamed = Streamed(values[None], above_one=True, threads=parts)
+    streamed = Streamed(values[None], steps=1, above_one=True, threads=parts)
     found, amounts = streamed.events
     row, channel = np.nonzero(values)
     np.testing.assert_array_equal(np.diff(streamed.starts), (values != 0).sum(1))
@@ -64,15 +64,17 @@ def test_events_are_the_values_that_are_not_zero(dtype: type, rows: int, channel
 
 
 @many
-@given(st.sampled_from([np.uint8, np.uint16]), st.integers(1, 200), st.sampled_from([1, 8, 12, 64, 100, 300]), seeds)
-def test_ones_of_every_plane(dtype: type, channels: int, lanes: int, seed: int) -> None:
+@given(
+    st.sampled_from([np.uint8, np.uint16]), st.integers(1, 200), st.sampled_from([1, 8, 12, 64, 100, 300]), parts, seeds
+)
+def test_ones_of_every_plane(dtype: type, channels: int, lanes: int, parts: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     planes = 8 * np.dtype(dtype).itemsize
     values: np.ndarray = random.integers(0, 1 << planes, (3, channels)).astype(dtype)
     bits = values[:, None] >> np.arange(planes, dtype=dtype)[:, None] & 1
     expected = np.add.reduceat(bits.astype(np.int32), range(0, channels, lanes), axis=2)
     ones = np.empty((1, 1, 3, -(-channels // lanes), 1, planes), np.int32)
-    count_ones(values.reshape(1, 1, -1), 0, channels, 3, channels, lanes, ones)
+    count_ones(parts, values.reshape(1, 1, -1), 0, channels, 3, channels, lanes, ones)
     np.testing.assert_array_equal(ones[0, 0, :, :, 0], expected.swapaxes(1, 2))
     ones[:] = -1
     count_ones_across(np.ascontiguousarray(values.T)[None, None], lanes, ones)
@@ -88,9 +90,9 @@ assert not multiplies_bytes()
 random = np.random.default_rng(0)
 values = random.integers(0, 256, (1, 9, 41)).astype(np.uint8)
 weights = random.integers(-128, 128, (41, 35)).astype(np.int8)
-sums = np.empty((9, 35), np.int32)
+sums = np.empty((1, 9, 35), np.int32)
 multiply_dense(1, values, np.arange(9, dtype=np.int32)[:, None], weight_panels(weights), sums)
-assert (sums == values[0].astype(np.int64) @ weights).all()
+assert (sums[0] == values[0].astype(np.int64) @ weights).all()
 """
 
 
