@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dtss.compiler.schedule.format import Add, MaxPool, Schedule, SumPool, TokenSum
 from dtss.hwsim.kernels import add_values, pool_windows
 from dtss.hwsim.values import Array, NodeRun, Stack, check_steps, integer_for_value, window_taps
+from dtss.hwsim.workspace import Workspace
 
 Limits = NDArray[np.int64]
 
@@ -31,25 +32,25 @@ class Elementwise:
         height, width, _ = schedule.node(node.inputs[0]).shape
         return cls(node, window_taps(node, node.window, height, width))
 
-    def run(self, inputs: tuple[Stack, ...], batch: int, threads: int) -> NodeRun:
+    def run(self, inputs: tuple[Stack, ...], batch: int, space: Workspace) -> NodeRun:
         """The value at every active step."""
         steps, narrow = self.node.steps.active, integer_for_value(self.node.value)
         shape = len(steps), batch, *self.node.shape
         if not steps:
             return NodeRun(self.node, batch, inputs, Stack((), np.zeros(shape, narrow)))
-        frames, limits = self._frames([stack.frames for stack in inputs], narrow, threads)
+        frames, limits = self._frames([stack.frames for stack in inputs], narrow, space)
         check_steps(self.node, steps, limits)
         return NodeRun(self.node, batch, inputs, Stack(steps, frames.astype(narrow, copy=False).reshape(shape)))
 
-    def _frames(self, inputs: list[Array], narrow: type[np.integer[Any]], threads: int) -> tuple[Array, Limits]:
+    def _frames(self, inputs: list[Array], narrow: type[np.integer[Any]], space: Workspace) -> tuple[Array, Limits]:
         """Values, and their (lowest, highest) [parts, steps, 2]: outside their bounds the values may have wrapped."""
         match self.node:
             case Add():
-                return _add(inputs, narrow, threads)
+                return _add(inputs, narrow, space)
             case MaxPool():
-                frames = self._pool(inputs[0], inputs[0].dtype.type, threads)
+                frames = self._pool(inputs[0], inputs[0].dtype.type, space)
             case SumPool():
-                frames = self._pool(inputs[0], np.int64, threads)
+                frames = self._pool(inputs[0], np.int64, space)
             case TokenSum():
                 frames = inputs[0].sum(axis=(2, 3), dtype=np.int64)
             case _:
@@ -57,23 +58,23 @@ class Elementwise:
         by_step = frames.reshape(len(inputs[0]), -1)
         return frames, np.stack([by_step.min(axis=1), by_step.max(axis=1)], axis=1)[None].astype(np.int64)
 
-    def _pool(self, values: Array, kind: type[np.integer[Any]], threads: int) -> Array:
+    def _pool(self, values: Array, kind: type[np.integer[Any]], space: Workspace) -> Array:
         steps, batch, height, width, channels = values.shape
         assert self.taps is not None
-        pooled = np.empty((steps, batch * len(self.taps), channels), kind)
+        pooled = space.empty((steps, batch * len(self.taps), channels), kind)
         rows = values.reshape(steps * batch, height * width, channels)
-        pool_windows(threads, rows, self.taps, isinstance(self.node, SumPool), pooled)
+        pool_windows(space.threads, rows, self.taps, isinstance(self.node, SumPool), pooled)
         return pooled
 
 
-def _add(inputs: list[Array], narrow: type[np.integer[Any]], threads: int) -> tuple[Array, Limits]:
+def _add(inputs: list[Array], narrow: type[np.integer[Any]], space: Workspace) -> tuple[Array, Limits]:
     """In an integer that holds any sum of what the inputs can hold."""
     reach = sum(int(np.iinfo(value.dtype).max) + 1 for value in inputs)
     wide = next(kind for kind in (np.int16, np.int32, np.int64) if kind is np.int64 or reach <= np.iinfo(kind).max)
     left, *others = (value.reshape(len(value), math.prod(value.shape[1:])) for value in inputs)
-    limits = np.empty((threads, len(left), 2), np.int64)
+    limits = np.empty((space.threads, len(left), 2), np.int64)
     for right in others[:-1]:
         left = left + right.astype(wide)
-    values = np.empty(left.shape, narrow)
-    add_values(threads, left, others[-1], np.empty(0, wide), values, limits)
+    values = space.empty(left.shape, narrow)
+    add_values(space.threads, left, others[-1], np.empty(0, wide), values, limits)
     return values, limits

@@ -34,6 +34,7 @@ from dtss.hwsim.elementwise import Elementwise
 from dtss.hwsim.neurons import NeuronLayer, run_integrator
 from dtss.hwsim.products import AttentionByHead, Streamed, Tensors, WeightedProduct
 from dtss.hwsim.values import Array, AtSteps, NodeRun, Read, Stack, proved, stack_of
+from dtss.hwsim.workspace import Workspace
 
 Step = Image | WeightedProduct | AttentionByHead | NeuronLayer | Integrator | Elementwise
 
@@ -71,18 +72,27 @@ def execute(schedule: Schedule, tensors: Tensors, pixels: Array) -> Iterator[Nod
     return run_program(Program.of(schedule, tensors), pixels, record=True)
 
 
-def run_program(program: Program, pixels: Array, *, record: bool = False, threads: int = 1) -> Iterator[NodeRun]:
-    """Run `pixels` [B, H, W, C], node by node; a value is dropped after its last reader. threads: share every node."""
+def run_program(
+    program: Program, pixels: Array, space: Workspace | None = None, *, record: bool = False
+) -> Iterator[NodeRun]:
+    """Run `pixels` [B, H, W, C], node by node.
+
+    A value is dropped after its last reader; in a space whose memory serves again, it is gone then.
+    """
+    space = space or Workspace()
+    memories: dict[str, list[Array]] = {}
     values: dict[str, AtSteps] = {}
     streamed: dict[str, Streamed] = {}
     for node, step in zip(program.schedule.nodes, program.steps, strict=True):
         sources = [(program.nodes[name], values[name]) for name in node.inputs]
-        run = _run(step, node, sources, pixels, streamed, record=record, threads=threads)
+        run = _run(step, node, sources, pixels, streamed, record=record, space=space)
+        memories[node.name] = space.taken()
         values[node.name] = run.values
         yield run
         for name in program.finished[node.name]:
             del values[name]
             streamed.pop(name, None)
+            space.free(memories.pop(name))
 
 
 def _step(schedule: Schedule, tensors: Tensors, node: AnyNode) -> Step:
@@ -109,25 +119,25 @@ def _run(
     streamed: dict[str, Streamed],
     *,
     record: bool,
-    threads: int,
+    space: Workspace,
 ) -> NodeRun:
     batch = len(pixels)
     match step:
         case Image():
             return NodeRun(step, batch, (), _image(step, pixels))
         case NeuronLayer():
-            return step.run(Read(*sources[0], step.node.state_steps, batch), batch, threads, record=record)
+            return step.run(Read(*sources[0], step.node.state_steps, batch), batch, space, record=record)
         case Integrator():
             return run_integrator(step, Read(*sources[0], step.steps.active, batch), batch)
         case _:
             inputs = tuple(stack_of(source, held, node.steps.active, batch) for source, held in sources)
     match step:
         case WeightedProduct():
-            return step.run(inputs, _shared(step, inputs[0], sources[0][1], streamed, threads), threads)
+            return step.run(inputs, _shared(step, inputs[0], sources[0][1], streamed, space.threads), space)
         case AttentionByHead():
-            return step.run(inputs, threads)
+            return step.run(inputs, space)
         case Elementwise():
-            return step.run(inputs, batch, threads)
+            return step.run(inputs, batch, space)
         case _:
             assert_never(step)
 

@@ -192,8 +192,14 @@ def multiply_by_head(
     """
     groups, rows, length, outputs = sizes
     kind = sums.dtype.type
-    for index in range(part, len(streamed) * groups, parts):
-        frame, group = divmod(index, groups)
+    begin, end = part * groups // parts, (part + 1) * groups // parts
+    for index in range(len(streamed) * (end - begin)):
+        frame, group = index // (end - begin), begin + index % (end - begin)
+        for row in range(rows if strides[2, 1] else 1):
+            for column in range(length if strides[2, 2] else 1):
+                total = np.uint64(group * strides[2, 0] + row * strides[2, 1] + column * strides[2, 2])
+                for output in range(np.uint64(outputs)):  # unsigned: not looked at for being negative
+                    sums[frame, total + output] = 0
         for row in range(rows):
             start = group * strides[0, 0] + row * strides[0, 1]
             held = group * strides[1, 0] + row * strides[1, 1]
@@ -211,7 +217,7 @@ def multiply_by_head(
                     if amount != 0:
                         operand = np.uint64(held + column * strides[1, 2])
                         total = np.uint64(made + column * strides[2, 2])
-                        for output in range(np.uint64(outputs)):  # unsigned: not looked at for being negative
+                        for output in range(np.uint64(outputs)):
                             sums[frame, total + output] += amount * stationary[frame, operand + output]
                 first += BYTES
 
@@ -273,7 +279,7 @@ def run_neurons(
     part: int, parts: int, sums: Array, channels: int, taken: Index, factor: int, bias: Array, biased: Index,
     threshold: Array, reset_to: Array, initial: Array,
     hard: bool, by_shift: bool, leak_shift: int, leak_multiplier: int,
-    emitted: Index, spikes: NDArray[np.uint8], membranes: Array, limits: NDArray[np.int64],
+    emitted: Index, spikes: Array, membranes: Array, limits: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """I = sum · factor + bias; H = leak(U) + I; Y = [H ≥ θ]; U = H − R·Y (soft) or Y ? R : H (hard), for all steps.
 
@@ -285,18 +291,17 @@ def run_neurons(
     """
     positions = sums.shape[1] // channels
     kind, bounds = initial.dtype.type, np.iinfo(initial.dtype)
-    no_bias, no_sums = np.zeros_like(initial), np.zeros(len(initial), sums.dtype)
+    positions = sums.shape[1] // channels
+    begin, end = part * positions // parts * channels, (part + 1) * positions // parts * channels
+    found = limits[part].copy()  # in memory of its own: threads that write the same cache line wait for each other
     membrane = np.empty_like(initial)
     fires = np.empty(len(initial), np.uint8)
-    begin, end = part * positions // parts * channels, (part + 1) * positions // parts * channels
     for first in range(begin, end, len(initial)):
-        count = min(len(initial), end - first)
+        at, count = np.uint64(first), np.uint64(min(len(initial), end - first))  # unsigned: see `multiply_by_head`
         for n in range(count):  # in a loop of its own: an assignment of slices takes longer
             membrane[n] = initial[n]
         for step in range(len(taken)):
-            added = bias if biased[step] else no_bias
-            summed = sums[taken[step], first : first + count] if taken[step] >= 0 else no_sums[:count]
-            out = spikes[emitted[step], first : first + count] if emitted[step] >= 0 else fires[:count]
+            row, into, bias_bits = taken[step], emitted[step], kind(-1 if biased[step] else 0)
             if by_shift and leak_shift == 1:  # as below; a known shift is compiled to narrower integers
                 for n in range(count):
                     membrane[n] -= membrane[n] >> 1
@@ -307,29 +312,40 @@ def run_neurons(
                 for n in range(count):
                     membrane[n] = (membrane[n] * leak_multiplier) >> leak_shift
             low, high = kind(bounds.max), kind(bounds.min)
-            for n in range(count):
-                current = kind(summed[n] * factor + added[n])
-                low, high = min(low, current), max(high, current)
-                membrane[n] += current
-            limits[part, step, 0] = min(limits[part, step, 0], low)
-            limits[part, step, 1] = max(limits[part, step, 1], high)
+            if row >= 0:  # no slices of what threads share: they count references, and wait for each other
+                for n in range(count):
+                    current = kind(sums[row, at + n] * factor + (bias[n] & bias_bits))
+                    low, high = min(low, current), max(high, current)
+                    membrane[n] += current
+            else:
+                for n in range(count):
+                    current = bias[n] & bias_bits
+                    low, high = min(low, current), max(high, current)
+                    membrane[n] += current
+            found[step, 0] = min(found[step, 0], low)
+            found[step, 1] = max(found[step, 1], high)
             low, high = kind(bounds.max), kind(bounds.min)
             if hard:
                 for n in range(count):
                     fired = membrane[n] >= threshold[n]
                     left = reset_to[n] if fired else membrane[n]
                     low, high = min(low, left), max(high, left)
-                    membrane[n], out[n] = left, fired
+                    membrane[n], fires[n] = left, fired
             else:
                 for n in range(count):
                     fired = membrane[n] >= threshold[n]
                     left = kind(membrane[n] - (reset_to[n] if fired else kind(0)))
                     low, high = min(low, left), max(high, left)
-                    membrane[n], out[n] = left, fired
-            limits[part, step, 2] = min(limits[part, step, 2], low)
-            limits[part, step, 3] = max(limits[part, step, 3], high)
+                    membrane[n], fires[n] = left, fired
+            found[step, 2] = min(found[step, 2], low)
+            found[step, 3] = max(found[step, 3], high)
+            if into >= 0:
+                for n in range(count):
+                    spikes[into, at + n] = fires[n]
             if len(membranes) > 0:
-                membranes[step, first : first + count] = membrane[:count]
+                for n in range(count):
+                    membranes[step, at + n] = membrane[n]
+    limits[part] = found
 
 
 @kernel

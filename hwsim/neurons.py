@@ -26,6 +26,7 @@ from dtss.hwsim.values import (
     proved,
     stored_steps,
 )
+from dtss.hwsim.workspace import Workspace
 
 BLOCK = 1024  # neurons whose state stays in the first cache
 NO_LIMITS = np.array([np.iinfo(np.int64).max, np.iinfo(np.int64).min] * 2)
@@ -75,21 +76,21 @@ class NeuronLayer:
             bounds=bounds,
         )  # fmt: skip
 
-    def run(self, read: Read, batch: int, threads: int, *, record: bool) -> NodeRun:
+    def run(self, read: Read, batch: int, space: Workspace, *, record: bool) -> NodeRun:
         """Spikes at the active steps; membranes too, if they are to be recorded."""
         node = self.node
         held = read.held.sums if isinstance(read.held, Currents) else read.held
         assert isinstance(held, Stack)
         neurons, steps = batch * node.positions * node.channels, len(node.state_steps)
-        spikes = np.empty((len(node.steps.active), batch, *node.shape), np.uint8)
+        spikes = space.empty((len(node.steps.active), batch, *node.shape), np.uint8)
         kept = steps if record else 0
-        membranes = np.empty((kept, batch, *node.shape), self.initial.dtype)
-        limits = np.empty((threads, steps, 4), np.int64)
+        membranes = space.empty((kept, batch, *node.shape), self.initial.dtype)
+        limits = np.empty((space.threads, steps, 4), np.int64)
         limits[:] = NO_LIMITS
         run_neurons(
-            threads, held.frames.reshape(len(held.frames), neurons), node.channels, self.taken, 1 << self._shift(),
-            self.bias, self.biased, self.threshold, self.reset_to, self.initial, node.reset == "hard",
-            *_leak_numbers(node.leak), self.emitted, spikes.reshape(len(spikes), neurons),
+            space.threads, held.frames.reshape(len(held.frames), neurons), node.channels, self.taken,
+            1 << self._shift(), self.bias, self.biased, self.threshold, self.reset_to, self.initial,
+            node.reset == "hard", *_leak_numbers(node.leak), self.emitted, spikes.reshape(len(spikes), neurons),
             membranes.reshape(kept, neurons), limits,
         )  # fmt: skip
         self._check(limits)

@@ -40,6 +40,7 @@ from dtss.hwsim.values import (
     largest,
     window_taps,
 )
+from dtss.hwsim.workspace import Workspace
 
 Tensors = Mapping[str, NDArray[Any]]
 Events = tuple[NDArray[np.int32], NDArray[np.int32]]
@@ -136,16 +137,16 @@ class WeightedProduct:
         bias = bias_of(tensors, node).astype(wide)
         return cls(node, node.inputs[0], taps, border, rows, panels, bias, highest, narrow, budget)
 
-    def run(self, inputs: tuple[Stack, ...], streamed: Streamed, threads: int) -> NodeRun:
+    def run(self, inputs: tuple[Stack, ...], streamed: Streamed, space: Workspace) -> NodeRun:
         """The sums at every step that accumulates; neighbouring steps of the same way share a look at the weights."""
         steps, batch = inputs[0].frames.shape[:2]
-        sums = np.empty((steps, batch * len(self.taps), self.node.channels), self.bias.dtype)
+        sums = space.empty((steps, batch * len(self.taps), self.node.channels), self.bias.dtype)
         first = 0
         for dense, together in groupby(self._dense(streamed, steps)):
             last = first + len(list(together))
-            self._add_up(streamed, slice(first * batch, last * batch), sums[first:last], dense, threads)
+            self._add_up(streamed, slice(first * batch, last * batch), sums[first:last], dense, space.threads)
             first = last
-        return _product_run(self.node, inputs, sums.reshape(steps, batch, *self.node.shape), self.bias, threads)
+        return _product_run(self.node, inputs, sums.reshape(steps, batch, *self.node.shape), self.bias, space)
 
     def _dense(self, streamed: Streamed, steps: int) -> list[bool]:
         """Of each step."""
@@ -186,19 +187,19 @@ class AttentionByHead:
         wide = integer_for(current_bound(schedule, tensors, node))
         return cls(node, np.array(sizes, np.int64), np.array(strides, np.int64), wide)
 
-    def run(self, inputs: tuple[Stack, ...], threads: int) -> NodeRun:
+    def run(self, inputs: tuple[Stack, ...], space: Workspace) -> NodeRun:
         """The sums at every step that accumulates."""
         streamed, stationary = (stack.frames for stack in inputs)
         steps, batch = streamed.shape[:2]
         if self.node.stage == "query_key":
             held = tokens_by_head(stationary.reshape(-1, *stationary.shape[2:]), self.node.heads)
             stationary = np.ascontiguousarray(held.swapaxes(2, 3)).reshape(stationary.shape)
-        sums = np.zeros((steps, batch, *self.node.shape), self.wide)
+        sums = space.empty((steps, batch, *self.node.shape), self.wide)
         streamed, stationary, into = (
             each.reshape(steps * batch, math.prod(each.shape[2:])) for each in (streamed, stationary, sums)
         )
-        multiply_by_head(threads, streamed, stationary, self.sizes, self.strides, into)
-        return _product_run(self.node, inputs, sums, np.zeros(self.node.channels, self.wide), threads)
+        multiply_by_head(space.threads, streamed, stationary, self.sizes, self.strides, into)
+        return _product_run(self.node, inputs, sums, np.zeros(self.node.channels, self.wide), space)
 
 
 def _of_heads(
@@ -223,24 +224,24 @@ def _of_heads(
             assert_never(node.stage)
 
 
-def _product_run(node: Product, inputs: tuple[Stack, ...], sums: Array, bias: Array, threads: int) -> NodeRun:
+def _product_run(node: Product, inputs: tuple[Stack, ...], sums: Array, bias: Array, space: Workspace) -> NodeRun:
     """Currents stay sums if a LIF walks them; else each step's value is made and checked here."""
     steps, batch = sums.shape[:2]
     added = Stack(node.steps.active, sums.reshape(steps, batch, *node.shape))
     currents = Currents(node, added, bias)
-    values = currents if node.neuron is not None else _made(currents, threads)
+    values = currents if node.neuron is not None else _made(currents, space)
     return NodeRun(node, batch, inputs, values, accumulators=added)
 
 
-def _made(currents: Currents, threads: int) -> Stack:
+def _made(currents: Currents, space: Workspace) -> Stack:
     node, sums = currents.node, currents.sums
     _, batch, *shape = sums.frames.shape
     steps = tuple(currents)
-    values = np.empty((len(steps), batch, *shape), integer_for_value(node.value))
-    limits = np.empty((threads, len(sums), 2), np.int64)
+    values = space.empty((len(steps), batch, *shape), integer_for_value(node.value))
+    limits = np.empty((space.threads, len(sums), 2), np.int64)
     by_channel = len(sums), batch * node.positions, node.channels
     added = values[: len(sums)].reshape(by_channel)
-    add_bias(threads, sums.frames.reshape(by_channel), 1 << node.current_shift, currents.bias, added, limits)
+    add_bias(space.threads, sums.frames.reshape(by_channel), 1 << node.current_shift, currents.bias, added, limits)
     check_steps(node, sums.steps, limits)
     for index, step in enumerate(node.steps.bias_only, start=len(sums)):
         values[index] = currents[step]

@@ -38,6 +38,7 @@ from dtss.hwsim.memory_use import images_per_chunk
 from dtss.hwsim.step_counts import SharedCycles, StepCounts, StepRules
 from dtss.hwsim.technology import Technology
 from dtss.hwsim.values import NodeRun
+from dtss.hwsim.workspace import Workspace
 
 Progress = Callable[[int, int], None]
 
@@ -300,8 +301,9 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         whole = len(starts) * len(schedule.nodes)
         done = itertools.count(1)
         with threads_for(threads or len(os.sched_getaffinity(0))) as parts:
+            space = Workspace(parts, again=True)
             chunks = [
-                self.run_chunk(samples.pixels[start : start + size], lambda: progress(next(done), whole), parts)
+                self.run_chunk(samples.pixels[start : start + size], space, lambda: progress(next(done), whole))
                 for start in starts
             ]
         steps = np.concatenate([chunk.logits for chunk in chunks], axis=1) * schedule.output.scale
@@ -317,13 +319,15 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             configuration_energy_pj=self.configuration_bits * technology.dram.pj,
         )
 
-    def run_chunk(self, pixels: Pixels, advance: Callable[[], None] = lambda: None, threads: int = 1) -> Chunk:
+    def run_chunk(
+        self, pixels: Pixels, space: Workspace | None = None, advance: Callable[[], None] = lambda: None
+    ) -> Chunk:
         """Images that run side by side, each node's events counted before the next runs."""
-        schedule = self.loaded.schedule
+        schedule, space = self.loaded.schedule, space or Workspace()
         activity: list[NodeActivity] = []
         logits = np.zeros((schedule.time_steps, len(pixels), len(schedule.output.classes)), np.int64)
-        for counter, run in zip(self.counters, run_program(self.program, pixels, threads=threads), strict=True):
-            activity.append(counter.activity(run, threads))
+        for counter, run in zip(self.counters, run_program(self.program, pixels, space), strict=True):
+            activity.append(counter.activity(run, space.threads))
             if run.node.name == schedule.output.node:
                 logits = np.stack([run.value_at(t).reshape(len(pixels), -1) for t in range(schedule.time_steps)])
             advance()
