@@ -32,6 +32,7 @@ from dtss.models.checkpoint import Checkpoint
 
 Step = Callable[[], object]
 Seconds = dict[str, list[float]]
+PAUSE = 0.05  # seconds
 GROWTH_TITLE = "dtss-sim, processor ms of a run: cifar10-small, untrained; 16 images, T = 4, 2 blocks where not varied"
 COMMAND = """
 import atexit, sys
@@ -133,12 +134,16 @@ def _samples(images: np.ndarray, batch: int) -> Samples:
 
 
 def take_turns(steps: Mapping[str, Step], rounds: int) -> dict[str, Seconds]:
-    """Processor and wall seconds of each contender, once a round after a turn of warm-up."""
+    """Processor and wall seconds of each contender, once a round after a turn of warm-up.
+
+    Between two turns a pause: threads of the one before look for more work for some milliseconds, on our processors.
+    """
     for step in steps.values():
         step()
     seconds: dict[str, Seconds] = {kind: {name: [] for name in steps} for kind in ("cpu", "wall")}
     for _ in range(rounds):
         for name, step in steps.items():
+            time.sleep(PAUSE)
             cpu, wall = time.process_time(), time.perf_counter()
             step()
             seconds["cpu"][name].append(time.process_time() - cpu)
