@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,14 +24,13 @@ from dtss.compiler.schedule.format import (
     Schedule,
 )
 from dtss.compiler.schedule.skipper import Words, every_row
-from dtss.hwsim.kernels import add_offsets, count_ones, count_ones_across, count_spiking
+from dtss.hwsim.counting import add_offsets, count_ones, count_ones_across, count_spiking
 from dtss.hwsim.products import Tensors, pixel_taps
 from dtss.hwsim.step_counts import add_up_steps
 from dtss.hwsim.values import NodeRun, Stack
 
 
-@dataclass(frozen=True)
-class NodeActivity:
+class NodeActivity(msgspec.Struct, frozen=True):
     """What one node did for one batch. table [COUNTS, B].  spikes: of a LIF, [B, T]; None for the others.
 
     block_cycles [B, blocks]: of each weight block's run; one block where there are no weights.

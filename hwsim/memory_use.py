@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from dtss.compiler.schedule.format import AnyNode, AttentionProduct, Convolution, Lif, Linear, Product, Schedule
@@ -21,22 +25,36 @@ def images_per_chunk(schedule: Schedule) -> int:
 
 
 def bytes_per_image(schedule: Schedule) -> int:
-    """An upper estimate of what one image of the batch needs: the live values and the widest node's work."""
-    alive: dict[str, int] = {}
-    peak = 1
-    for index, node in enumerate(schedule.nodes):
-        alive[node.name] = _value_bytes(node)
-        peak = max(peak, sum(alive.values()) + _work_bytes(schedule, node))
-        needed = {name for later in schedule.nodes[index + 1 :] for name in later.inputs}
-        alive = {name: size for name, size in alive.items() if name in needed}
+    """An upper estimate of what one image needs: the values that a `Workspace` keeps, and the work of a node."""
+    last_reader = {name: node.name for node in schedule.nodes for name in (node.name, *node.inputs)}
+    free: Counter[Memory] = Counter()
+    kept, peak = 0, 1
+    for node in schedule.nodes:
+        memory = _value_memory(node)
+        if free[memory]:
+            free[memory] -= 1
+        else:
+            kept += memory.bytes
+        peak = max(peak, kept + _work_bytes(schedule, node))
+        free.update(_value_memory(schedule.node(name)) for name, reader in last_reader.items() if reader == node.name)
     return peak
 
 
-def _value_bytes(node: AnyNode) -> int:
-    """All steps side by side; a product's are the sums that its LIF reads."""
-    integer = integer_for(largest(node.value)) if isinstance(node, Product) else integer_for_value(node.value)
-    steps = len((*node.steps.active, *node.steps.bias_only))
-    return node.positions * node.channels * max(1, steps) * np.dtype(integer).itemsize
+class Memory(NamedTuple):
+    """Of a node's values, all steps side by side; a product's are the sums that its LIF reads."""
+
+    shape: tuple[int, ...]
+    steps: int
+    kind: type[np.integer[Any]]
+
+    @property
+    def bytes(self) -> int:
+        return self.steps * math.prod(self.shape) * np.dtype(self.kind).itemsize
+
+
+def _value_memory(node: AnyNode) -> Memory:
+    kind = integer_for(largest(node.value)) if isinstance(node, Product) else integer_for_value(node.value)
+    return Memory(node.shape, max(1, len((*node.steps.active, *node.steps.bias_only))), kind)
 
 
 def _work_bytes(schedule: Schedule, node: AnyNode) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -92,8 +93,7 @@ class Read(Mapping[int, Array]):
         return len(self.steps)
 
 
-@dataclass(frozen=True, eq=False)
-class NodeRun:
+class NodeRun(msgspec.Struct, frozen=True, eq=False):
     """One node's integers for one batch.
 
     inputs: for each input, step → value at the steps this node reads.  values: step → value where computed.
@@ -105,8 +105,8 @@ class NodeRun:
     batch: int
     inputs: tuple[AtSteps, ...]
     values: AtSteps
-    accumulators: AtSteps = field(default_factory=dict)
-    membranes: AtSteps = field(default_factory=dict)
+    accumulators: AtSteps = msgspec.field(default_factory=dict)
+    membranes: AtSteps = msgspec.field(default_factory=dict)
 
     def value_at(self, step: int) -> Array:
         return value_at(self.node, self.values, step, self.batch)

@@ -8,8 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dtss.hwsim.counting import count_ones, count_ones_across
 from dtss.hwsim.dense import multiply_dense, weight_panels
-from dtss.hwsim.kernels import count_ones, count_ones_across, multiply_by_head
+from dtss.hwsim.kernels import multiply_by_head
 from dtss.hwsim.products import Streamed
 from tests.hwsim.random_networks import many
 
