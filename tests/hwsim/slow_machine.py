@@ -448,7 +448,10 @@ class SlowMachine:
         self.events["cycles"] += 2 + self.events["elementwise_cycles"]
 
     def planes_of(self, node: AnyNode) -> int:
-        return 1 if node.value.low < 0 else max(1, node.value.high.bit_length())
+        """Sums of products are kept as currents even if they are never negative."""
+        if node.value.low < 0 or isinstance(node, Product | Integrator):
+            return 1
+        return max(1, node.value.high.bit_length())
 
     def slices_of(self, node: AnyNode) -> int:
         width = self.array.columns if node.value.low < 0 else self.array.rows
