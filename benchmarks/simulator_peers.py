@@ -18,7 +18,8 @@ from dtss.compiler.schedule.format import Schedule
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.execute import run_program
 from dtss.hwsim.images import Samples
-from dtss.hwsim.simulate import Result, Simulator
+from dtss.hwsim.result import Result
+from dtss.hwsim.simulate import Simulator
 from dtss.hwsim.technology import load_technology
 from dtss.models.checkpoint import Checkpoint
 

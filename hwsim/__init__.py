@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dtss.hwsim.api import run
-    from dtss.hwsim.simulate import Result
+    from dtss.hwsim.result import Result
 
 __all__ = ["Result", "run"]
 
@@ -18,7 +18,7 @@ def __getattr__(name: str) -> Any:
 
         return run
     if name == "Result":
-        from dtss.hwsim.simulate import Result
+        from dtss.hwsim.result import Result
 
         return Result
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

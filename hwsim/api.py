@@ -10,7 +10,8 @@ from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.io import LoadedSchedule, load
 from dtss.hwsim.images import load_samples
 from dtss.hwsim.in_memory import load_in_memory_table, on_crossbars
-from dtss.hwsim.simulate import Progress, Result, simulate
+from dtss.hwsim.result import Result
+from dtss.hwsim.simulate import Progress, simulate
 from dtss.hwsim.technology import load_technology
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from dtss.compiler.schedule.io import LoadedSchedule
     from dtss.hwsim.report.beside import Beside
-    from dtss.hwsim.simulate import Progress, Result
+    from dtss.hwsim.result import Result
+    from dtss.hwsim.simulate import Progress
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

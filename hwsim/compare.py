@@ -28,7 +28,7 @@ from dtss.hwsim.energy import COMPUTE_KINDS, AccessEnergies, EnergySums, access_
 from dtss.hwsim.plain import PlainNode, extension, fed_by_the_image_alone, plain_nodes
 from dtss.hwsim.products import Tensors
 from dtss.hwsim.reshape import multiplications
-from dtss.hwsim.simulate import NodeResult, Result
+from dtss.hwsim.result import NodeResult, Result
 from dtss.hwsim.technology import require_ann_entries
 
 AnnKey = Literal["fp32", "int8", "int8_zeros", "few_bits"]

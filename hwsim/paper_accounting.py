@@ -21,7 +21,7 @@ from dtss.hwsim.energy import BITS_PER_TABLE_ACCESS, EnergySums, mean_energy
 from dtss.hwsim.plain import fed_by_the_image_alone
 from dtss.hwsim.products import Tensors
 from dtss.hwsim.reshape import multiplications
-from dtss.hwsim.simulate import NodeResult, Result
+from dtss.hwsim.result import NodeResult, Result
 from dtss.hwsim.technology import Technology
 
 FLOATING = Form(value_bits=32, weight_bits=32, floating=True)

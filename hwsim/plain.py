@@ -21,7 +21,7 @@ from dtss.compiler.schedule.format import AnyNode, Image, Integrator, Lif, Produ
 from dtss.compiler.schedule.geometry import geometry
 from dtss.hwsim.energy import EnergyByKind, access_energies, node_energies
 from dtss.hwsim.reshape import cut_again, dense_counts, whole, with_steps
-from dtss.hwsim.simulate import NodeResult, Result
+from dtss.hwsim.result import NodeResult, Result
 
 STREAMED = ("stream_cycles", "words_issued", "active_bits", "accumulates", "gated_accumulates")
 

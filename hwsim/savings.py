@@ -16,7 +16,8 @@ from dtss.compiler.schedule.format import AnyNode, Image, Lif, Product, Schedule
 from dtss.compiler.schedule.geometry import group_positions
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.reshape import with_steps
-from dtss.hwsim.simulate import Progress, Result, simulate
+from dtss.hwsim.result import Result
+from dtss.hwsim.simulate import Progress, simulate
 
 ANY_MEMBRANE = Value(low=-(1 << 40), high=1 << 40)  # what is not updated when pruned has no proved bounds
 

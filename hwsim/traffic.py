@@ -13,7 +13,7 @@ from dtss.compiler.schedule.cycles import COUNTS, Counter, Counts
 from dtss.compiler.schedule.dram import DramCounts
 from dtss.compiler.schedule.format import Schedule
 from dtss.hwsim.energy import moved_bits
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):

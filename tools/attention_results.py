@@ -20,7 +20,8 @@ from dtss.compiler.schedule.format import AttentionProduct
 from dtss.compiler.schedule.hardware import load_hardware
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.images import Samples
-from dtss.hwsim.simulate import Result, simulate
+from dtss.hwsim.result import Result
+from dtss.hwsim.simulate import simulate
 from dtss.hwsim.technology import load_technology
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ import msgspec
 from dtss.hwsim.compare import REFERENCE, Comparison, Variant
 from dtss.hwsim.report import quantities, verdicts
 from dtss.hwsim.report.kinds import KIND_NAMES, Segment, segments
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 
 
 class VariantRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import msgspec
 
 from dtss.hwsim.compare import AnnKey, BreakEven, Comparison, Cost, Key
 from dtss.hwsim.report import verdicts
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 
 
 class VariantJson(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

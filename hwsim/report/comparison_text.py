@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dtss.hwsim.compare import REFERENCE, Comparison
 from dtss.hwsim.report import quantities, verdicts
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 
 VARIANT_COLUMNS = ("form", "compute", "on chip", "DRAM", "leakage", "energy", "latency", "cycles", "EDP")
 LAYER_COLUMNS = ("layer", "this nJ", "int8 nJ", "times", "spikes", "even at", "steps", "verdict")

@@ -22,7 +22,7 @@ from dtss.hwsim.report.quantities import NO_BREAK
 from dtss.hwsim.report.roofline import roofline
 from dtss.hwsim.report.savings_text import savings_rows
 from dtss.hwsim.report.steps_html import step_section
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 from dtss.hwsim.technology import AnyEntry, Entry, Leakage, ProductCurve, SizeCurve, WidthCurve
 from dtss.hwsim.traffic import MemoryRow, memory_rows
 

@@ -10,7 +10,7 @@ import numpy as np
 from dtss.compiler.schedule.cycles import CYCLE_KINDS
 from dtss.compiler.schedule.format import Lif, Steps
 from dtss.hwsim.energy import EnergyByKind
-from dtss.hwsim.simulate import NodeResult, Result
+from dtss.hwsim.result import NodeResult, Result
 
 State = Literal["active", "bias_only", "reused", "zero", "dead"]
 

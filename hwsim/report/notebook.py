@@ -7,7 +7,7 @@ from html import escape
 from dtss.hwsim.report import summary
 from dtss.hwsim.report.layers import layers
 from dtss.hwsim.report.text import COLUMNS, LEFT, cells
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 
 
 def fragment(result: Result) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 
 
 def outputs_npz(result: Result) -> bytes:

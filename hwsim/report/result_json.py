@@ -18,8 +18,8 @@ from dtss.hwsim.report.layers import State, firing_rate, states
 from dtss.hwsim.report.paper_model import PaperModelJson, paper_model_json
 from dtss.hwsim.report.quantities import spread
 from dtss.hwsim.report.steps import SharedCyclesJson, StepsJson, shared_json, steps_json
+from dtss.hwsim.result import NodeResult, Result
 from dtss.hwsim.savings import Saving
-from dtss.hwsim.simulate import NodeResult, Result
 from dtss.hwsim.technology import Technology
 
 FORMAT: Literal["dtss-result/1"] = "dtss-result/1"

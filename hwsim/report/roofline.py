@@ -14,7 +14,7 @@ import msgspec
 
 from dtss.compiler.schedule.format import Convolution, Linear
 from dtss.hwsim.report import quantities
-from dtss.hwsim.simulate import NodeResult, Result
+from dtss.hwsim.result import NodeResult, Result
 
 LEFT, RIGHT, TOP, BOTTOM = 56.0, 1000.0, 12.0, 330.0  # of the plot, in units of the drawing
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dtss.hwsim.simulate import NodeResult, Result
+from dtss.hwsim.result import NodeResult, Result
 from dtss.hwsim.step_counts import STEP_COUNTS, SharedCycles
 
 SHARED_REASONS = {

@@ -7,7 +7,7 @@ import msgspec
 from dtss.hwsim.report import quantities
 from dtss.hwsim.report.steps import SHARED_NAMES, LayerSteps, layer_steps, shared_sentence
 from dtss.hwsim.report.steps_text import STEP_COLUMNS, step_cells
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 
 OWN = (
     ("words_issued", "stream", "array"),

@@ -9,7 +9,7 @@ from rich.text import Text
 from dtss.hwsim.report import quantities
 from dtss.hwsim.report.steps import OWN_CYCLES, SHARED_NAMES, LayerStep, LayerSteps, layer_steps, shared_sentence
 from dtss.hwsim.report.text import SHORTEST_NAME, natural_width, shortened
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 
 STEP_COLUMNS = (
     "layer", "step", "words in", "skipped", "ones", "array busy", "lanes busy", "walk", "fill", "elementwise",

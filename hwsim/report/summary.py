@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dtss.hwsim.in_memory import InMemoryResult
 from dtss.hwsim.report import quantities
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 
 
 def headline(result: Result) -> str:

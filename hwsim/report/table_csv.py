@@ -12,7 +12,7 @@ from dtss.compiler.schedule.cycles import Counts
 from dtss.compiler.schedule.dram import DramCounts
 from dtss.hwsim.energy import EnergyByKind
 from dtss.hwsim.report.layers import firing_rate, states
-from dtss.hwsim.simulate import NodeResult, Result
+from dtss.hwsim.result import NodeResult, Result
 from dtss.hwsim.step_counts import STEP_COUNTS, SharedCycles
 
 COLUMNS = (

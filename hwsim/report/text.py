@@ -9,7 +9,7 @@ from rich.text import Text
 
 from dtss.hwsim.report import quantities, summary
 from dtss.hwsim.report.layers import MARKS, MEANINGS, Layer, layers, marks
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 
 ENERGIES = ("compute nJ", "memory nJ", "leakage nJ")
 COLUMNS = ("layer", "group", "steps", "spikes", "cycles", "accumulates", "rate", *ENERGIES)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from dtss.hwsim.simulate import NodeResult, Result
+from dtss.hwsim.result import NodeResult, Result
 
 PROCESS = 1
 LAYERS, RUNS, DRAM, IMAGE = 1, 2, 3, 4

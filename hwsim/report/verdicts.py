@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dtss.hwsim.compare import REFERENCE, AnnComparison, BreakEven, Comparison, LayerComparison, Variant
 from dtss.hwsim.report import quantities
-from dtss.hwsim.simulate import Result
+from dtss.hwsim.result import Result
 
 LOSES = "the SNN does not win here"
 EVEN = 0.001  # of the energy

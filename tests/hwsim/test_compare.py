@@ -20,7 +20,8 @@ from dtss.hwsim.images import Samples, load_samples
 from dtss.hwsim.plain import plain_nodes, plain_schedule
 from dtss.hwsim.report import verdicts
 from dtss.hwsim.reshape import _tilings, cut_again, dense_counts, multiplications, with_node
-from dtss.hwsim.simulate import NodeResult, Result, simulate
+from dtss.hwsim.result import NodeResult, Result
+from dtss.hwsim.simulate import simulate
 from dtss.hwsim.technology import Technology, load_technology
 from tests.hwsim.random_networks import Case, cases, many
 from tests.hwsim.small import small_network

@@ -19,7 +19,8 @@ from dtss.compiler.schedule.format import Convolution, Linear, Schedule
 from dtss.compiler.schedule.hardware import Dram
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.images import Samples
-from dtss.hwsim.simulate import Result, simulate
+from dtss.hwsim.result import Result
+from dtss.hwsim.simulate import simulate
 from dtss.hwsim.technology import load_technology
 from tests.hwsim.random_networks import Case, cases, many
 

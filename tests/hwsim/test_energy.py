@@ -17,7 +17,8 @@ from dtss.hwsim.energy import (
     access_energies,
 )
 from dtss.hwsim.images import Samples, load_samples
-from dtss.hwsim.simulate import NodeResult, Result, simulate
+from dtss.hwsim.result import NodeResult, Result
+from dtss.hwsim.simulate import simulate
 from dtss.hwsim.technology import Technology, load_technology
 from tests.hwsim.random_networks import Case, cases, many
 

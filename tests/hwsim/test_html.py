@@ -22,7 +22,8 @@ from dtss.hwsim.report.html import page
 from dtss.hwsim.report.layers import layers
 from dtss.hwsim.report.quantities import energy, whole
 from dtss.hwsim.report.result_json import encode
-from dtss.hwsim.simulate import Result, simulate
+from dtss.hwsim.result import Result
+from dtss.hwsim.simulate import simulate
 from dtss.hwsim.technology import load_technology
 
 QUIET = (

@@ -20,7 +20,8 @@ from dtss.hwsim.images import Samples
 from dtss.hwsim.report.result_json import result_json
 from dtss.hwsim.report.table_csv import COLUMNS, encode_csv
 from dtss.hwsim.report.trace import DRAM, IMAGE, LAYERS, RUNS, encode_trace
-from dtss.hwsim.simulate import Result, simulate
+from dtss.hwsim.result import Result
+from dtss.hwsim.simulate import simulate
 from dtss.hwsim.step_counts import STEP_COUNTS
 from dtss.hwsim.technology import load_technology
 

@@ -6,7 +6,8 @@ import pytest
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.images import load_samples
 from dtss.hwsim.paper_accounting import PaperLayer, paper_layers
-from dtss.hwsim.simulate import Result, simulate
+from dtss.hwsim.result import Result
+from dtss.hwsim.simulate import simulate
 from dtss.hwsim.technology import load_technology
 
 FPGA = load_technology("28nm")

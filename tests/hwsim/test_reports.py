@@ -20,7 +20,8 @@ from dtss.hwsim.report.quantities import NO_BREAK
 from dtss.hwsim.report.result_json import encode
 from dtss.hwsim.report.steps_text import print_steps
 from dtss.hwsim.report.text import print_result
-from dtss.hwsim.simulate import Result, simulate
+from dtss.hwsim.result import Result
+from dtss.hwsim.simulate import simulate
 from dtss.hwsim.technology import load_technology
 from tests.hwsim.random_networks import Case, cases, many
 

@@ -16,7 +16,8 @@ from dtss.hwsim.paper_accounting import paper_layers
 from dtss.hwsim.report import result_json
 from dtss.hwsim.report.beside import Beside
 from dtss.hwsim.report.result_json import CountSums, encode
-from dtss.hwsim.simulate import Result, simulate
+from dtss.hwsim.result import Result
+from dtss.hwsim.simulate import simulate
 from dtss.hwsim.technology import load_technology
 
 

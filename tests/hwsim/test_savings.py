@@ -18,8 +18,9 @@ from dtss.compiler.schedule.hardware import load_hardware
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.cli import main
 from dtss.hwsim.images import Samples
+from dtss.hwsim.result import Result
 from dtss.hwsim.savings import savings, unpruned
-from dtss.hwsim.simulate import Result, simulate
+from dtss.hwsim.simulate import simulate
 from dtss.hwsim.technology import load_technology
 from tests.hwsim.random_networks import Case, cases, many
 

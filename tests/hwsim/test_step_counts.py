@@ -11,7 +11,8 @@ from dtss.compiler.schedule.geometry import geometry
 from dtss.compiler.schedule.interpret import interpret
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.images import Samples, load_samples
-from dtss.hwsim.simulate import NodeResult, Result, Simulator, simulate
+from dtss.hwsim.result import NodeResult, Result
+from dtss.hwsim.simulate import Simulator, simulate
 from dtss.hwsim.step_counts import STEP_COUNTS, SharedCycles, StepCounts
 from dtss.hwsim.technology import load_technology
 from tests.compiler.pass_table import pass_table

@@ -9,7 +9,8 @@ from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim.energy import EnergyByKind
 from dtss.hwsim.images import Samples
 from dtss.hwsim.report.roofline import BOTTOM, LEFT, RIGHT, TOP, roofline
-from dtss.hwsim.simulate import Result, simulate
+from dtss.hwsim.result import Result
+from dtss.hwsim.simulate import simulate
 from dtss.hwsim.technology import load_technology
 from dtss.hwsim.traffic import memory_rows, node_traffic
 from tests.hwsim.random_networks import Case, cases, many
