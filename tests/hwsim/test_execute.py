@@ -1,5 +1,7 @@
 """The fast execution gives the interpreter's integers, every one of them."""
 
+from collections.abc import Iterable
+
 import msgspec
 import numpy as np
 import pytest
@@ -9,12 +11,14 @@ from hypothesis import strategies as st
 from dtss.compiler.schedule.errors import BadInputError
 from dtss.compiler.schedule.format import Linear, Schedule, Value
 from dtss.compiler.schedule.hardware import Widths
-from dtss.compiler.schedule.interpret import interpret
+from dtss.compiler.schedule.interpret import Execution, interpret
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.hwsim import products
 from dtss.hwsim.execute import Program, execute, run_program
 from dtss.hwsim.kernels import add_weight_multiples, add_weight_rows
 from dtss.hwsim.products import sum_bound
+from dtss.hwsim.values import NodeRun
+from dtss.hwsim.workspace import Workspace
 from tests.hwsim.random_networks import Case, cases, many
 
 ALL_DENSE = {"products.DENSE_FROM": 0, "products.DENSE_FROM_WITHOUT_BYTES": 0}
@@ -22,8 +26,16 @@ ALL_EVENTS = dict.fromkeys(ALL_DENSE, 2)
 
 
 def assert_same_integers(schedule: Schedule, tensors: dict[str, np.ndarray], pixels: np.ndarray) -> None:
+    """On one thread in new memory, and twice on three in memory that serves again."""
     expected = interpret(schedule, tensors, pixels.astype(np.int64))
-    for run in execute(schedule, tensors, pixels):
+    compare(schedule, execute(schedule, tensors, pixels), expected)
+    program, space = Program.of(schedule, tensors), Workspace(3, again=True)
+    for _ in range(2):
+        compare(schedule, run_program(program, pixels, space, record=True), expected)
+
+
+def compare(schedule: Schedule, runs: Iterable[NodeRun], expected: Execution) -> None:
+    for run in runs:
         name = run.node.name
         assert set(run.values) == set(expected.values[name])
         for step, value in expected.values[name].items():
@@ -35,7 +47,7 @@ def assert_same_integers(schedule: Schedule, tensors: dict[str, np.ndarray], pix
         for step, sums in run.accumulators.items():
             np.testing.assert_array_equal(sums, expected.accumulators[name][step], f"{name} sums at {step}")
         if name == schedule.output.node:
-            logits = [run.value_at(step).reshape(len(pixels), -1) for step in range(schedule.time_steps)]
+            logits = [run.value_at(step).reshape(run.batch, -1) for step in range(schedule.time_steps)]
             np.testing.assert_array_equal(np.stack(logits), expected.logits)
 
 
