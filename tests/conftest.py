@@ -16,6 +16,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         # One thread in each xdist worker: several workers with a thread for each core slow one another down.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        # And threads that have nothing to do sleep: looking for work, they would take the cores of other workers.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if find_library("cuda") is None:
         # Read when triton is first imported: without a GPU its kernels run in its interpreter.
         os.environ.setdefault("TRITON_INTERPRET", "1")
