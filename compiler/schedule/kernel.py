@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from types import FunctionType
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -59,15 +60,31 @@ def _every_part(parts: int, *arguments: Any) -> None:
 def threads_for(wanted: int) -> Iterator[int]:
     """Into how many parts to cut shared kernels for `wanted` threads: one where numba's threads may not be shared.
 
-    They may with OpenMP or TBB; numba's own stop the process when two threads of Python call them at a time.
+    They may with OpenMP or TBB; numba's own stop the process when two threads of Python call them at a time. None of
+    them are there in a process that was forked from one that had them.
     """
-    if wanted == 1:
+    if wanted == 1 or _THREADS_LEFT_BEHIND:
         yield 1
         return
     before = numba.get_num_threads()
-    parts = 1 if numba.threading_layer() == "workqueue" else wanted  # type: ignore[attr-defined]  # numba exports it
+    parts = 1 if _threading_layer() == "workqueue" else wanted
     numba.set_num_threads(min(parts, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]  # made as it loads
     try:
         yield parts
     finally:
         numba.set_num_threads(before)
+
+
+_THREADS_LEFT_BEHIND: list[str] = []  # by a fork
+
+
+def _forked() -> None:
+    with suppress(ValueError):  # no threads yet
+        _THREADS_LEFT_BEHIND.append(_threading_layer())
+
+
+def _threading_layer() -> str:
+    return str(numba.threading_layer())  # type: ignore[attr-defined]  # numba exports it
+
+
+os.register_at_fork(after_in_child=_forked)

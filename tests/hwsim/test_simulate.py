@@ -1,5 +1,7 @@
 """The result as a whole: logits, accuracy, chunks, memory."""
 
+import subprocess
+import sys
 import tracemalloc
 
 import numba
@@ -88,6 +90,24 @@ def test_threads_are_not_shared_where_that_stops_the_process(monkeypatch: pytest
     with threads_for(3) as parts:
         assert parts == 1
     assert numba.get_num_threads() == before
+
+
+FORKED = """
+import os, sys
+from dtss.compiler.schedule.kernel import threads_for
+with threads_for(2) as parts:
+    assert parts == 2
+child = os.fork()
+if child == 0:
+    with threads_for(2) as parts:
+        os._exit(parts)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_fork_leaves_the_threads_behind() -> None:
+    """The child goes on with one; calling for the others would end it."""
+    assert subprocess.run([sys.executable, "-c", FORKED], check=False).returncode == 1
 
 
 def test_memory_estimate_is_an_upper_one(digits: LoadedSchedule) -> None:
