@@ -43,7 +43,7 @@ class Elementwise:
         return NodeRun(self.node, batch, inputs, Stack(steps, frames.astype(narrow, copy=False).reshape(shape)))
 
     def _frames(self, inputs: list[Array], narrow: type[np.integer[Any]], space: Workspace) -> tuple[Array, Limits]:
-        """Values, and their (lowest, highest) [parts, steps, 2]: outside their bounds the values may have wrapped."""
+        """Values, and their (lowest, highest) [steps, 2]: outside their bounds the values may have wrapped."""
         match self.node:
             case Add():
                 return _add(inputs, narrow, space)
@@ -56,14 +56,14 @@ class Elementwise:
             case _:
                 assert_never(self.node)
         by_step = frames.reshape(len(inputs[0]), -1)
-        return frames, np.stack([by_step.min(axis=1), by_step.max(axis=1)], axis=1)[None].astype(np.int64)
+        return frames, np.stack([by_step.min(axis=1), by_step.max(axis=1)], axis=1).astype(np.int64)
 
     def _pool(self, values: Array, kind: type[np.integer[Any]], space: Workspace) -> Array:
         steps, batch, height, width, channels = values.shape
         assert self.taps is not None
-        pooled = space.empty((steps, batch * len(self.taps), channels), kind)
+        pooled = space.empty((steps * batch, len(self.taps), channels), kind)
         rows = values.reshape(steps * batch, height * width, channels)
-        pool_windows(space.threads, rows, self.taps, isinstance(self.node, SumPool), pooled)
+        pool_windows(rows, self.taps, isinstance(self.node, SumPool), pooled)
         return pooled
 
 
@@ -72,9 +72,9 @@ def _add(inputs: list[Array], narrow: type[np.integer[Any]], space: Workspace) -
     reach = sum(int(np.iinfo(value.dtype).max) + 1 for value in inputs)
     wide = next(kind for kind in (np.int16, np.int32, np.int64) if kind is np.int64 or reach <= np.iinfo(kind).max)
     left, *others = (value.reshape(len(value), math.prod(value.shape[1:])) for value in inputs)
-    limits = np.empty((space.threads, len(left), 2), np.int64)
+    limits = np.empty((len(left), 2), np.int64)
     for right in others[:-1]:
         left = left + right.astype(wide)
     values = space.empty(left.shape, narrow)
-    add_values(space.threads, left, others[-1], np.empty(0, wide), values, limits)
+    add_values(left, others[-1], np.empty(0, wide), values, limits)
     return values, limits

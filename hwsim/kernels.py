@@ -3,7 +3,7 @@
 Every sum is of integers in a type that the caller has proved wide enough, so order and threads change nothing.
 Frames f are (step, image) pairs, rows r what a frame is made of: pixels, or tokens.
 Of a shared kernel each part takes the same positions of a batch at all steps, so that a thread finds in its cache what
-it has written there.
+it has written there. Kernels that take little of a run are not shared: each more is seconds of compilation.
 """
 
 from __future__ import annotations
@@ -129,19 +129,18 @@ def add_weight_rows(
             total[output] += partial[output]
 
 
-@shared_kernel
+@kernel
 def add_weight_multiples(
-    part: int, parts: int, starts: NDArray[np.int64], channels: Index, amounts: Index, taps: Index, rows: int,
-    length: int, weights: Array, budget: int, narrow: Array, sums: Array,
+    starts: NDArray[np.int64], channels: Index, amounts: Index, taps: Index, rows: int, length: int,
+    weights: Array, budget: int, narrow: Array, sums: Array,
 ) -> None:  # fmt: skip
     """As `add_weight_rows`, each row times its event's amount; the budget is of amounts, and holds any four of them."""
     outputs = weights.shape[1]
     partial = np.empty(outputs, narrow.dtype)
     listed = np.zeros(taps.shape[1] * length + 3, np.int64)
     times = np.zeros(taps.shape[1] * length + 3, partial.dtype)  # narrow, or LLVM multiplies 64 bits wide
-    begin, end = part * sums.shape[1] // parts, (part + 1) * sums.shape[1] // parts
-    for index in range(sums.shape[0] * (end - begin)):
-        step, at = index // (end - begin), begin + index % (end - begin)
+    for index in range(sums.shape[0] * sums.shape[1]):
+        step, at = divmod(index, sums.shape[1])
         frame, position = step * (sums.shape[1] // len(taps)) + at // len(taps), at % len(taps)
         count = 0
         for offset in range(taps.shape[1]):
@@ -222,56 +221,49 @@ def multiply_by_head(
                 first += BYTES
 
 
-@shared_kernel
-def add_bias(
-    part: int, parts: int, sums: Array, factor: int, bias: Array, values: Array, limits: NDArray[np.int64]
-) -> None:
-    """values = sum · factor + bias, [steps, n, O] with a bias [O]; limits [parts, steps, 2]: lowest and highest."""
+@kernel
+def add_bias(sums: Array, factor: int, bias: Array, values: Array, limits: NDArray[np.int64]) -> None:
+    """values = sum · factor + bias, [steps, n, O] with a bias [O]; limits [steps, 2]: the lowest and the highest."""
     kind, bounds = bias.dtype.type, np.iinfo(bias.dtype)
     for step in range(len(sums)):
         low, high = kind(bounds.max), kind(bounds.min)
-        for index in range(part * sums.shape[1] // parts, (part + 1) * sums.shape[1] // parts):
+        for index in range(sums.shape[1]):
             summed, made = sums[step, index], values[step, index]
             for output in range(len(bias)):
                 value = kind(summed[output] * factor + bias[output])
                 low, high = min(low, value), max(high, value)
                 made[output] = value
-        limits[part, step, 0], limits[part, step, 1] = low, high
+        limits[step, 0], limits[step, 1] = low, high
 
 
-@shared_kernel
-def add_values(
-    part: int, parts: int, left: Array, right: Array, wide: Array, values: Array, limits: NDArray[np.int64]
-) -> None:
+@kernel
+def add_values(left: Array, right: Array, wide: Array, values: Array, limits: NDArray[np.int64]) -> None:
     """values = left + right, [steps, n], in the type of `wide`, an empty array; limits as in `add_bias`."""
-    kind, bounds, size = wide.dtype.type, np.iinfo(wide.dtype), left.shape[1]
-    begin, end = part * size // parts, (part + 1) * size // parts
+    kind, bounds = wide.dtype.type, np.iinfo(wide.dtype)
     for step in range(len(left)):
-        one, other, made = left[step, begin:end], right[step, begin:end], values[step, begin:end]
+        one, other, made = left[step], right[step], values[step]
         low, high = kind(bounds.max), kind(bounds.min)
-        for index in range(end - begin):
+        for index in range(len(one)):
             value = kind(kind(one[index]) + kind(other[index]))
             low, high = min(low, value), max(high, value)
             made[index] = value
-        limits[part, step, 0], limits[part, step, 1] = low, high
+        limits[step, 0], limits[step, 1] = low, high
 
 
-@shared_kernel
-def pool_windows(part: int, parts: int, values: Array, taps: Index, summed: bool, pooled: Array) -> None:
-    """pooled[s, i · P + p]: the largest of rows taps[p] of values [steps · B, rows, C], or their sum; −1: none."""
+@kernel
+def pool_windows(values: Array, taps: Index, summed: bool, pooled: Array) -> None:
+    """pooled[f, p]: the largest of rows taps[p] of values [frames, rows, C], or their sum; −1: none."""
     kind, lowest = pooled.dtype.type, np.iinfo(pooled.dtype).min
-    begin, end = part * pooled.shape[1] // parts, (part + 1) * pooled.shape[1] // parts
-    for index in range(pooled.shape[0] * (end - begin)):
-        step, at = index // (end - begin), begin + index % (end - begin)
-        frame, position = step * (pooled.shape[1] // len(taps)) + at // len(taps), at % len(taps)
-        into = pooled[step, at]
-        for channel in range(len(into)):
-            into[channel] = 0 if summed else lowest
-        for row in taps[position]:
-            if row >= 0:
-                for channel in range(len(into)):
-                    value = kind(values[frame, row, channel])
-                    into[channel] = into[channel] + value if summed else max(into[channel], value)
+    for frame in range(len(values)):
+        for position in range(len(taps)):
+            into = pooled[frame, position]
+            for channel in range(len(into)):
+                into[channel] = 0 if summed else lowest
+            for row in taps[position]:
+                if row >= 0:
+                    for channel in range(len(into)):
+                        value = kind(values[frame, row, channel])
+                        into[channel] = into[channel] + value if summed else max(into[channel], value)
 
 
 @shared_kernel
@@ -293,7 +285,10 @@ def run_neurons(
     kind, bounds = initial.dtype.type, np.iinfo(initial.dtype)
     positions = sums.shape[1] // channels
     begin, end = part * positions // parts * channels, (part + 1) * positions // parts * channels
-    found = limits[part].copy()  # in memory of its own: threads that write the same cache line wait for each other
+    found = np.empty((len(taken), 4), kind)  # of its own: threads that write the same cache line wait for each other
+    for step in range(len(taken)):
+        found[step, 0] = found[step, 2] = bounds.max
+        found[step, 1] = found[step, 3] = bounds.min
     membrane = np.empty_like(initial)
     fires = np.empty(len(initial), np.uint8)
     for first in range(begin, end, len(initial)):
@@ -345,7 +340,9 @@ def run_neurons(
             if len(membranes) > 0:
                 for n in range(count):
                     membranes[step, at + n] = membrane[n]
-    limits[part] = found
+    for step in range(len(taken)):
+        for limit in range(4):
+            limits[part, step, limit] = found[step, limit]
 
 
 @kernel

@@ -86,7 +86,6 @@ class NeuronLayer:
         kept = steps if record else 0
         membranes = space.empty((kept, batch, *node.shape), self.initial.dtype)
         limits = np.empty((space.threads, steps, 4), np.int64)
-        limits[:] = NO_LIMITS
         run_neurons(
             space.threads, held.frames.reshape(len(held.frames), neurons), node.channels, self.taken,
             1 << self._shift(), self.bias, self.biased, self.threshold, self.reset_to, self.initial,

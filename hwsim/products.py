@@ -163,7 +163,7 @@ class WeightedProduct:
         channels, amounts = streamed.events
         cut = (self.taps, rows, length, self.rows, self.budget, np.empty(0, self.narrow), sums)
         if streamed.above_one:
-            return add_weight_multiples(threads, starts, channels, amounts, *cut)
+            return add_weight_multiples(starts, channels, amounts, *cut)
         return add_weight_rows(threads, starts, channels, *cut)
 
 
@@ -238,10 +238,10 @@ def _made(currents: Currents, space: Workspace) -> Stack:
     _, batch, *shape = sums.frames.shape
     steps = tuple(currents)
     values = space.empty((len(steps), batch, *shape), integer_for_value(node.value))
-    limits = np.empty((space.threads, len(sums), 2), np.int64)
+    limits = np.empty((len(sums), 2), np.int64)
     by_channel = len(sums), batch * node.positions, node.channels
     added = values[: len(sums)].reshape(by_channel)
-    add_bias(space.threads, sums.frames.reshape(by_channel), 1 << node.current_shift, currents.bias, added, limits)
+    add_bias(sums.frames.reshape(by_channel), 1 << node.current_shift, currents.bias, added, limits)
     check_steps(node, sums.steps, limits)
     for index, step in enumerate(node.steps.bias_only, start=len(sums)):
         values[index] = currents[step]

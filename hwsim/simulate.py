@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -11,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.dram import DramRules, Timeline
-from dtss.compiler.schedule.format import AnyNode, Product
+from dtss.compiler.schedule.format import AnyNode, Product, Schedule
 from dtss.compiler.schedule.images import Pixels
 from dtss.compiler.schedule.io import LoadedSchedule
-from dtss.compiler.schedule.kernel import threads_for
+from dtss.compiler.schedule.kernel import free_processors, threads_for
 from dtss.hwsim.activity import Counter, NodeActivity, counter_of, feeds_group
 from dtss.hwsim.energy import (
     access_energies,
@@ -24,11 +23,14 @@ from dtss.hwsim.energy import (
 from dtss.hwsim.execute import Program, run_program
 from dtss.hwsim.images import Samples
 from dtss.hwsim.memory_use import images_per_chunk
+from dtss.hwsim.reshape import multiplications
 from dtss.hwsim.result import Accuracy, NodeResult, Result
 from dtss.hwsim.step_counts import StepCounts, StepRules
 from dtss.hwsim.technology import Technology
 from dtss.hwsim.values import NodeRun
 from dtss.hwsim.workspace import Workspace
+
+WORTH_THREADS = 50_000_000  # products of a weight and a value, of an image: milliseconds
 
 Progress = Callable[[int, int], None]
 
@@ -69,6 +71,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
     steps: dict[str, StepRules]
     images_at_once: int
     configuration_bits: int
+    work: int
 
     @classmethod
     def of(cls, loaded: LoadedSchedule, *, by_step: bool = False) -> Simulator:
@@ -83,6 +86,7 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             steps={node.name: StepRules.of(schedule, node) for node in schedule.nodes} if by_step else {},
             images_at_once=images_per_chunk(schedule),
             configuration_bits=configuration_bits(schedule),
+            work=sum(_multiplications(schedule, node) for node in schedule.nodes if isinstance(node, Product)),
         )
 
     def run(
@@ -92,21 +96,20 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
         progress: Progress = lambda done, whole: None,
         threads: int | None = None,
     ) -> Result:
-        """As `simulate`, on `threads`, None: the processors that this process may use.
+        """As `simulate`, on `threads`; None: of a large network as many as processors are free.
 
         They share every node of a run; one after the other run chunks of a batch.
         """
         schedule = self.loaded.schedule
-        size = self.images_at_once
+        size, space = self.images_at_once, Workspace(again=True)
         starts = range(0, len(samples.pixels), size)
         whole = len(starts) * len(schedule.nodes)
         done = itertools.count(1)
-        with threads_for(threads or len(os.sched_getaffinity(0))) as parts:
-            space = Workspace(parts, again=True)
-            chunks = [
-                self.run_chunk(samples.pixels[start : start + size], space, lambda: progress(next(done), whole))
-                for start in starts
-            ]
+        chunks = []
+        for start in starts:
+            with threads_for(threads or self._threads()) as space.threads:
+                pixels = samples.pixels[start : start + size]
+                chunks.append(self.run_chunk(pixels, space, lambda: progress(next(done), whole)))
         steps = np.concatenate([chunk.logits for chunk in chunks], axis=1) * schedule.output.scale
         nodes, when = self.account(_join(chunks), technology)
         return Result(
@@ -119,6 +122,9 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             accuracy=_accuracy(steps.mean(axis=0), samples),
             configuration_energy_pj=self.configuration_bits * technology.dram.pj,
         )
+
+    def _threads(self) -> int:
+        return free_processors() if self.work >= WORTH_THREADS else 1
 
     def run_chunk(
         self, pixels: Pixels, space: Workspace | None = None, advance: Callable[[], None] = lambda: None
@@ -169,6 +175,10 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             )
         )
         return results, when
+
+
+def _multiplications(schedule: Schedule, node: Product) -> int:
+    return len(node.steps.active) * multiplications(schedule, node)
 
 
 def _join(chunks: list[Chunk]) -> tuple[NodeActivity, ...]:

@@ -152,11 +152,8 @@ def proved(node: AnyNode, step: int, value: Array) -> Array:
 
 
 def check_steps(node: AnyNode, steps: Sequence[int], limits: NDArray[np.int64]) -> None:
-    """`check_bounds` of a node's value by (lowest, highest) [parts, steps, 2]."""
-    if not steps:
-        return
-    lowest, highest = limits[..., 0].min(axis=0).tolist(), limits[..., 1].max(axis=0).tolist()
-    for step, low, high in zip(steps, lowest, highest, strict=True):
+    """`check_bounds` of a node's value by (lowest, highest) [steps, 2]."""
+    for step, (low, high) in zip(steps, limits.tolist(), strict=True):
         check_bounds(f"{node.name}.value", step, low, high, node.value)
 
 

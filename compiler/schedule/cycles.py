@@ -215,14 +215,19 @@ def _add_up_found(
     """table [COUNTS, B] = constant + factors · (totals [4, B], Σ of runs [B, blocks, 3]); blocks [B, blocks]."""
     found = np.empty(len(totals) + 3, np.int64)
     for image in range(len(runs)):
-        found[: len(totals)] = totals[:, image]
-        found[len(totals) :] = 0
+        for row in range(len(totals)):
+            found[row] = totals[row, image]
+        for column in range(3):
+            found[len(totals) + column] = 0
+            for block in range(runs.shape[1]):
+                found[len(totals) + column] += runs[image, block, column]
         for block in range(runs.shape[1]):
             blocks[image, block] = runs[image, block, 0] + beside
-            found[len(totals) :] += runs[image, block]
         blocks[image, -1] += end
         for count in range(len(constant)):
-            table[count, image] = constant[count] + (factors[count] * found).sum()
+            table[count, image] = constant[count]
+            for row in range(len(found)):
+                table[count, image] += factors[count, row] * found[row]
 
 
 FOUND = ("streamed", "ones", "issued", "lanes", "time", "load_stalls", "word_stalls")  # of a product, by the skipper

@@ -6,11 +6,15 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
+from pathlib import Path
 from types import FunctionType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numba
 from numba import prange
+
+RUNNING = Path("/proc/loadavg")
+OWN_THREADS = Path("/proc/self/task")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,13 +70,49 @@ def threads_for(wanted: int) -> Iterator[int]:
     if wanted == 1 or _THREADS_LEFT_BEHIND:
         yield 1
         return
-    before = numba.get_num_threads()
+    before = _start_threads()
     parts = 1 if _threading_layer() == "workqueue" else wanted
     numba.set_num_threads(min(parts, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]  # made as it loads
     try:
         yield parts
     finally:
         numba.set_num_threads(before)
+
+
+def free_processors() -> int:
+    """Processors that this process may use and on which no other runs now; at least one, and all if nobody can tell.
+
+    Threads that share a kernel wait for one another: one of them without a processor holds up all.
+    """
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        others = int(RUNNING.read_text().split()[3].partition("/")[0])
+        others -= sum(_runs(task / "stat") for task in OWN_THREADS.iterdir())
+    except OSError:
+        return allowed
+    return max(1, min(allowed, (os.cpu_count() or allowed) - others))
+
+
+def _runs(stat: Path) -> bool:
+    with suppress(OSError):  # it has ended
+        return stat.read_text().rpartition(")")[2].split()[0] == "R"
+    return False
+
+
+# How often an idle thread of GNU's OpenMP looks for work before it sleeps: as long as Python takes between two kernels.
+# By default thirty times as often, which on cores that others need too takes the time away from the thread waited for.
+_LOOKS_FOR_WORK = "10000"
+
+
+def _start_threads() -> int:
+    """How many there are. OpenMP reads the environment when it is loaded, and then never again."""
+    if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
+        os.environ["GOMP_SPINCOUNT"] = _LOOKS_FOR_WORK
+        try:
+            return numba.get_num_threads()
+        finally:
+            del os.environ["GOMP_SPINCOUNT"]
+    return numba.get_num_threads()
 
 
 _THREADS_LEFT_BEHIND: list[str] = []  # by a fork

@@ -126,7 +126,7 @@ def test_events_at_the_limits_of_narrow_sums(
     if highest == 1:
         add_weight_rows(parts, looked_at.starts, found, *cut)
     else:
-        add_weight_multiples(parts, looked_at.starts, found, amounts, *cut)
+        add_weight_multiples(looked_at.starts, found, amounts, *cut)
     np.testing.assert_array_equal(sums, expected)
 
 

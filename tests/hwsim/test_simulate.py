@@ -1,13 +1,16 @@
 """The result as a whole: logits, accuracy, chunks, memory."""
 
+import os
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 
+from dtss.compiler.schedule import kernel
 from dtss.compiler.schedule.interpret import interpret
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.compiler.schedule.kernel import threads_for
@@ -90,6 +93,19 @@ def test_threads_are_not_shared_where_that_stops_the_process(monkeypatch: pytest
     with threads_for(3) as parts:
         assert parts == 1
     assert numba.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("running", "free"), [("1/500", 2), ("3/500", 1), ("99/500", 1), (None, 2)])
+def test_threads_keep_off_processors_that_others_use(
+    running: str | None, free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if running is not None:
+        (tmp_path / "loadavg").write_text(f"0.00 0.00 0.00 {running} 4321")
+    monkeypatch.setattr(kernel, "RUNNING", tmp_path / "loadavg")
+    monkeypatch.setattr(kernel, "_runs", lambda stat: stat.parent.name == str(os.getpid()))
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2})
+    assert kernel.free_processors() == free
 
 
 FORKED = """
