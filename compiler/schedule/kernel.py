@@ -47,7 +47,7 @@ def shared_kernel(part_of: Callable[Concatenate[int, int, P], None]) -> Callable
         if parts == 1:
             alone(0, 1, *arguments, **named)
         else:
-            in_threads(parts, *arguments)
+            in_threads(parts, *arguments, **named)
 
     return run
 
