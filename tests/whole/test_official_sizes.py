@@ -50,7 +50,7 @@ def test_official_shape_compiles_in_time(
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     took = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # of the largest child so far
-    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stderr == "" and answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout)["network"] == name
     start = time.perf_counter()
     loaded = io.load(tmp_path / "x.json")
