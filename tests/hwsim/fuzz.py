@@ -30,7 +30,7 @@ from dtss.hwsim.simulate import simulate
 from dtss.hwsim.technology import load_technology
 
 MEMORY_BYTES = 3 << 30
-SECONDS = 20
+SECONDS = 20  # of the processor: what else runs on the machine ends no case
 STRANGE: tuple[Any, ...] = (
     None, True, -1, 0, 1, 2, 3, 7, 64, 65, 255, 2**20, 2**31, 2**47, 2**63, 2**64, -(2**63), 0.5, -0.0, 1e308, "",
     "inner", "outer", "head", "image", "\0", "../x", "é" * 300, [], [0], [3, 2, 1], [0, 0], [-1], [10**9], {},
@@ -135,19 +135,20 @@ def run_case(path: Path) -> None:
 
 
 def too_long(signal_number: int, frame: object) -> None:
-    raise TimeoutError(f"more than {SECONDS} s")
+    raise TimeoutError(f"more than {SECONDS} s of the processor")
 
 
 def main(schedule: Path, count: int, seed: int) -> None:
     document = json.loads(schedule.read_text())
     tensors = safetensors.numpy.load_file(schedule.with_suffix(".safetensors"))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    signal.signal(signal.SIGALRM, too_long)
+    signal.signal(signal.SIGPROF, too_long)
+    run_case(schedule)  # numba compiles
     refused, ran, faults = 0, 0, []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
             what = write_case(Path(folder), document, tensors, random.Random(f"{seed} {number}"))
-            signal.alarm(SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
             try:
                 run_case(Path(folder) / "s.json")
                 ran += 1
@@ -159,7 +160,7 @@ def main(schedule: Path, count: int, seed: int) -> None:
                 last = "".join(traceback.format_exception(error)[-2:])
                 faults.append({"case": number, "what": what, "error": f"{type(error).__name__}: {last[-500:]}"})
             finally:
-                signal.alarm(0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
     print(json.dumps({"refused": refused, "ran": ran, "faults": faults}))
 
 

@@ -17,7 +17,7 @@ def fuzzed(digits: LoadedSchedule, folder: Path, count: int) -> dict[str, Any]:
     path = folder / "digits.json"
     save(path, digits.schedule, digits.tensors)
     command = [sys.executable, "-W", "error::ResourceWarning", str(FUZZ), str(path), str(count), "5"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3600)
     assert run.returncode == 0, run.stderr
     found: dict[str, Any] = json.loads(run.stdout)
     return found
