@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.kernel import kernel, shared_kernel
+from dtss.hwsim.kernels import row_of_part
 from dtss.hwsim.registers import BYTES, SUMS, add_products, load_bytes, no_sums, repeat_bytes, store_sums
 
 OUTPUTS = 2 * SUMS  # of a panel
@@ -52,12 +53,11 @@ def multiply_dense(
     for first in range(0, steps * (end - begin), WINDOWS):
         count = min(WINDOWS, steps * (end - begin) - first)
         for window in range(count):
-            step, at = (first + window) // (end - begin), begin + (first + window) % (end - begin)
-            frame = step * (at_step // len(taps)) + at // len(taps)
-            _lay_out(values[frame], taps[at % len(taps)], windows[window])
+            frame, position = divmod(row_of_part(first + window, begin, end, at_step), len(taps))
+            _lay_out(values[frame], taps[position], windows[window])
         _multiply_windows(windows, count, panels, made)
         for window in range(count):
-            step, at = (first + window) // (end - begin), begin + (first + window) % (end - begin)
+            step, at = divmod(row_of_part(first + window, begin, end, at_step), at_step)
             for output in range(outputs):
                 sums[step, at, output] = made[window, output]
 

@@ -22,13 +22,19 @@ Index = NDArray[np.int32]
 EVERY_BIT = np.uint64(2**64 - 1)
 
 
+@kernel
+def row_of_part(index: int, begin: int, end: int, rows: int) -> int:
+    """The index-th row of a part that has rows begin … end − 1 of `rows` at each step, counted over all steps."""
+    return index // (end - begin) * rows + begin + index % (end - begin)
+
+
 @shared_kernel
 def count_events(part: int, parts: int, values: Array, counts: NDArray[np.int64]) -> None:
     """counts[s · rows + r] = how many of the values [steps, rows, C] of a row are not zero."""
     steps, rows, channels = values.shape
     begin, end = part * rows // parts, (part + 1) * rows // parts
     for index in range(steps * (end - begin)):
-        row = index // (end - begin) * rows + begin + index % (end - begin)
+        row = row_of_part(index, begin, end, rows)
         count, first = 0, 0
         while first < channels:  # a range with a step costs more than what is in it
             if values.itemsize == 1 and row * channels + first + BYTES <= values.size:
@@ -49,7 +55,7 @@ def list_events(
     steps, rows, channels = values.shape
     begin, end = part * rows // parts, (part + 1) * rows // parts
     for index in range(steps * (end - begin)):
-        row = index // (end - begin) * rows + begin + index % (end - begin)
+        row = row_of_part(index, begin, end, rows)
         looked_at = values[row // rows, row % rows]
         at, first = np.uint64(starts[row]), 0
         while first < channels:
@@ -87,8 +93,9 @@ def add_weight_rows(
     listed = np.empty(taps.shape[1] * length + 3, np.int64)
     begin, end = part * sums.shape[1] // parts, (part + 1) * sums.shape[1] // parts
     for index in range(sums.shape[0] * (end - begin)):
-        step, at = index // (end - begin), begin + index % (end - begin)
-        frame, position = step * (sums.shape[1] // len(taps)) + at // len(taps), at % len(taps)
+        row = row_of_part(index, begin, end, sums.shape[1])
+        step, at = divmod(row, sums.shape[1])
+        frame, position = divmod(row, len(taps))
         count = 0
         for offset in range(taps.shape[1]):
             row = taps[position, offset]
@@ -141,7 +148,7 @@ def add_weight_multiples(
     times = np.zeros(taps.shape[1] * length + 3, partial.dtype)  # narrow, or LLVM multiplies 64 bits wide
     for index in range(sums.shape[0] * sums.shape[1]):
         step, at = divmod(index, sums.shape[1])
-        frame, position = step * (sums.shape[1] // len(taps)) + at // len(taps), at % len(taps)
+        frame, position = divmod(index, len(taps))
         count = 0
         for offset in range(taps.shape[1]):
             row = taps[position, offset]

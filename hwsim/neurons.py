@@ -29,7 +29,7 @@ from dtss.hwsim.values import (
 from dtss.hwsim.workspace import Workspace
 
 BLOCK = 1024  # neurons whose state stays in the first cache
-NO_LIMITS = np.array([np.iinfo(np.int64).max, np.iinfo(np.int64).min] * 2)
+ANY_CURRENT = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # bounds of one that was looked at before
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class NeuronLayer:
             for parameter in (tensors[node.threshold], tensors[node.reset_to], tensors[node.initial], bias)
         )
         steps = [computed_step(source, step) for step in node.state_steps]
-        bounds = np.tile(np.array([*NO_LIMITS[1::-1], node.membrane.low, node.membrane.high]), (len(steps), 1))
+        bounds = np.tile(np.array([*ANY_CURRENT, node.membrane.low, node.membrane.high]), (len(steps), 1))
         if sums:
             unseen = [step not in source.steps.zero for step in node.state_steps]
             bounds[unseen, :2] = source.value.low, source.value.high
@@ -105,7 +105,7 @@ class NeuronLayer:
             return
         lowest, highest = limits[..., 0::2].min(axis=0).tolist(), limits[..., 1::2].max(axis=0).tolist()
         for index, step in enumerate(self.node.state_steps):
-            if self.bounds[index, 0] != NO_LIMITS[1]:
+            if self.bounds[index, 0] != ANY_CURRENT[0]:
                 check_bounds(f"{self.source.name}.value", step, lowest[index][0], highest[index][0], self.source.value)
             check_bounds(f"{self.node.name}.membrane", step, lowest[index][1], highest[index][1], self.node.membrane)
 

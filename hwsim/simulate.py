@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dtss.compiler.schedule.dram import DramRules, Timeline
-from dtss.compiler.schedule.format import AnyNode, Product, Schedule
+from dtss.compiler.schedule.format import AnyNode, Product
 from dtss.compiler.schedule.images import Pixels
 from dtss.compiler.schedule.io import LoadedSchedule
 from dtss.compiler.schedule.kernel import free_processors, threads_for
@@ -86,7 +86,11 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             steps={node.name: StepRules.of(schedule, node) for node in schedule.nodes} if by_step else {},
             images_at_once=images_per_chunk(schedule),
             configuration_bits=configuration_bits(schedule),
-            work=sum(_multiplications(schedule, node) for node in schedule.nodes if isinstance(node, Product)),
+            work=sum(
+                len(node.steps.active) * multiplications(schedule, node)
+                for node in schedule.nodes
+                if isinstance(node, Product)
+            ),
         )
 
     def run(
@@ -175,10 +179,6 @@ class Simulator(msgspec.Struct, frozen=True, kw_only=True):
             )
         )
         return results, when
-
-
-def _multiplications(schedule: Schedule, node: Product) -> int:
-    return len(node.steps.active) * multiplications(schedule, node)
 
 
 def _join(chunks: list[Chunk]) -> tuple[NodeActivity, ...]:
