@@ -125,7 +125,7 @@ def membrane_writes_are_gated(modules: Mapping[str, Module]) -> Iterator[Finding
 
 
 def _live_from_mask(modules: Mapping[str, Module], module: Module, memory: ast.Instance) -> Iterator[Finding]:
-    """The memory's step_live is the walk's `update`; that is the mask unit's step_live, two cycles later."""
+    """The memory's step_live is the walk's `update`; that is the mask unit's step_live, three cycles later."""
     rule = membrane_writes_are_gated
     live = _connection(memory, "step_live")
     if live not in [_connection(walker, "update") for walker in _instances(module, "walk_controller")]:
@@ -136,7 +136,7 @@ def _live_from_mask(modules: Mapping[str, Module], module: Module, memory: ast.I
     if "step_live" not in [_connection(mask, "step_live") for mask in _instances(walker, "mask_unit")]:
         yield walker.finding(walker.definition, rule, "step_live does not come from the mask unit")
     for assignment in walker.nodes(ast.NonblockingSubstitution):
-        for signal, implied in (("visit", "step_live"), ("update", "visit")):
+        for signal, implied in (("reads", "step_live"), ("visit", "reads"), ("update", "visit")):
             if _text(assignment.left) == signal and implied not in _conjuncts((assignment.right.var,)):
                 yield walker.finding(assignment, rule, f"{signal} does not imply {implied}")
 

@@ -33,14 +33,14 @@ from dtss.compiler.schedule.format import (
 )
 from dtss.compiler.schedule.geometry import Geometry
 
-DRAIN = 2  # cycles between the issue of a strip's last word and its sum being in the accumulator
+DRAIN = 3  # cycles between the issue of a strip's last word and its sum being in the accumulator
 RUN_CYCLES = 3  # the controller fetches a run's row and begins it, and the run fetches its first pass
 FILL_CONTROL_CYCLES = 2  # the controller fetches a fill's row and begins it
-FILL_PIPELINE_CYCLES = 2  # from the last row that is read to its last write
+FILL_PIPELINE_CYCLES = 3  # from the last row that is read to its last write
 ELEMENTWISE_CONTROL_CYCLES = 2
 END_CYCLES = 2  # the controller fetches the program's last row and ends; the last node's
-RESULT_LATENCY = 2  # cycles from an elementwise output's last tap to the write of its first plane
-GATHER_LATENCY = 3  # cycles after a chunk's last row is read until its pass may stream
+RESULT_LATENCY = 3  # cycles from an elementwise output's last tap to the write of its first plane
+GATHER_LATENCY = 5  # cycles after a chunk's last row is read until its pass may stream
 
 Events = dict[str, int]
 ElementwiseNode = Image | Lif | Integrator | Add | MaxPool | SumPool | TokenSum

@@ -235,7 +235,7 @@ async def logits_are_the_currents_in_order_and_the_last_is_marked(dut: Any) -> N
         assert bench.reads == -(-classes // bench.columns) * zero.count(False), "a row is read once"
         if number % 2 == 0:
             assert [cycle for cycle, _, _ in bench.watch.beats] == [
-                started + 2 + index for index in range(len(expected))
+                started + 3 + index for index in range(len(expected))
             ]
         covered.hit("one class", classes == 1)
         covered.hit("most classes", classes == most)

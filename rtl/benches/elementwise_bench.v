@@ -32,8 +32,8 @@ module elementwise_bench #(
     wire                          current_memory, read_enable, write_enable;
     wire                          spike_word_read, current_row_read, spike_word_write, current_row_write;
     wire [ADDRESS_BITS-1:0]       read_address, write_address;
-    reg  [ROWS-1:0]               word_row;
-    reg  [COLUMNS*VALUE_BITS-1:0] current_row;
+    reg  [ROWS-1:0]               read_word, word_row;
+    reg  [COLUMNS*VALUE_BITS-1:0] read_currents, current_row;
     wire [ROWS-1:0]               write_word;
     wire [COLUMNS*VALUE_BITS-1:0] write_currents;
     elementwise_unit #(
@@ -79,9 +79,11 @@ module elementwise_bench #(
             current_memory_rows[write_address] <= write_currents;
         // Without a read, something else than what was read last: nobody may rely on it.
         if (busy && !current_memory)
-            word_row <= read_enable ? spike_memory[read_address] : ~word_row;
+            read_word <= read_enable ? spike_memory[read_address] : ~read_word;
         if (busy && current_memory)
-            current_row <= read_enable ? current_memory_rows[read_address] : ~current_row;
+            read_currents <= read_enable ? current_memory_rows[read_address] : ~read_currents;
+        word_row <= read_word;
+        current_row <= read_currents;
     end
 
     wire wrong = (done && !(busy && write_enable)) || ((read_enable || write_enable) && !busy)

@@ -17,6 +17,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -34,6 +35,7 @@
 namespace {
 
 constexpr int kCounters = 32;
+constexpr uint64_t kCounterLatency = 3;  // cycles by which performance_counters runs late
 constexpr uint8_t kControl = 0x04, kStatus = 0x08, kCyclesLow = 0x0C, kCounterSelect = 0x14, kCounterLow = 0x18;
 constexpr uint32_t kStart = 1, kLoad = 2, kIdle = 1;
 
@@ -90,6 +92,7 @@ struct Watched {
     uint32_t row_before = 0;
     uint64_t first_cycle = 0;
     bool begun = false, over = false, tlast = false;
+    std::deque<uint64_t> ends;  // of rows whose last events are not counted yet
 };
 
 class Bench {
@@ -211,7 +214,11 @@ private:
         if (seen.begun && !seen.over && (top_->rows_done != seen.row || !top_->busy)) {
             seen.over = !top_->busy;
             seen.row = top_->rows_done;
-            seen.rows.write(cycle_, top_->counts);
+            seen.ends.push_back(cycle_);
+        }
+        if (!seen.ends.empty() && seen.ends.front() + kCounterLatency == cycle_) {
+            seen.rows.write(seen.ends.front(), top_->counts);
+            seen.ends.pop_front();
         }
         if (top_->logits_tvalid) {
             seen.logits.push_back(top_->logits_tdata);

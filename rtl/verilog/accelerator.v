@@ -153,12 +153,12 @@ module accelerator #(
     localparam CURRENT_BITS = COLUMNS*MEMBRANE_BITS;
 
     // ---- program
-    wire program_read, begin_run, begin_fill, begin_elementwise, control, stalls;
+    wire program_read, program_fetch, begin_run, begin_fill, begin_elementwise, control, stalls;
     wire run_ends, fill_ends, elementwise_ends;
     wire [PROGRAM_ADDRESS_BITS-1:0] program_address;
-    wire [1:0] operation;
-    wire [NODE_BITS-1:0] node;
-    wire [COUNT_BITS-1:0] transfers_needed;
+    wire [1:0] read_operation;
+    wire [NODE_BITS-1:0] read_node;
+    wire [COUNT_BITS-1:0] read_transfers_needed;
     wire [PAYLOAD_BITS-1:0] payload;
     synchronous_memory #(.WIDTH(PROGRAM_BITS), .ROWS(PROGRAM_ROWS), .FILE(PROGRAM_FILE)) program_memory (
         .clock(clock),
@@ -167,23 +167,43 @@ module accelerator #(
         .write_data({PROGRAM_BITS{1'b0}}),
         .read_enable(program_read),
         .read_address(program_address),
-        .read_data({operation, node, transfers_needed, payload})
+        .read_data({read_operation, read_node, read_transfers_needed, payload})
     );
+
+    // A register for each unit, so that it can lie beside it.
+    reg  [1:0] operation;
+    reg  [NODE_BITS-1:0] node;
+    reg  [COUNT_BITS-1:0] transfers_needed;
+    reg  [LAYER_BITS-1:0] layer;
+    reg  [SEQUENCE_BITS-1:0] passes;
+    reg  [GATHER_BITS-1:0] gather;
+    reg  [STATIONARY_BITS-1:0] fill;
+    reg  [ELEMENTWISE_BITS-1:0] windows;
+    always @(posedge clock)
+        if (program_fetch) begin
+            operation <= read_operation;
+            node <= read_node;
+            transfers_needed <= read_transfers_needed;
+            if (read_operation == 2'd0)
+                {gather, passes, layer} <= payload[RUN_BITS-1:0];
+            if (read_operation == 2'd1)
+                fill <= payload[STATIONARY_BITS-1:0];
+            if (read_operation == 2'd2)
+                windows <= payload[ELEMENTWISE_BITS-1:0];
+        end
     run_controller #(
         .PROGRAM_BITS(PROGRAM_ADDRESS_BITS), .COUNT_BITS(COUNT_BITS)
     ) controller (
         .clock(clock), .reset(reset), .start(start), .image_done(image_done), .program_read(program_read),
-        .program_address(program_address), .operation(operation), .transfers_needed(transfers_needed),
-        .transfers_arrived(transfers_arrived), .run_ends(run_ends), .fill_ends(fill_ends),
+        .program_address(program_address), .program_fetch(program_fetch), .operation(operation),
+        .transfers_needed(transfers_needed), .transfers_arrived(transfers_arrived), .run_ends(run_ends), .fill_ends(fill_ends),
         .elementwise_ends(elementwise_ends), .begin_image(begin_image), .begin_run(begin_run),
         .begin_fill(begin_fill), .begin_elementwise(begin_elementwise), .rows_done(rows_done), .busy(busy),
         .control(control), .stalls(stalls), .ends(ends)
     );
-    wire [LAYER_BITS-1:0] layer = payload[LAYER_BITS-1:0];
-    wire [SEQUENCE_BITS-1:0] passes = payload[LAYER_BITS +: SEQUENCE_BITS];
-    wire [GATHER_BITS-1:0] gather = payload[LAYER_BITS+SEQUENCE_BITS +: GATHER_BITS];
 
-    // ---- memories; one unit works at a time, so their ports are shared by taking turns
+    // ---- memories; one unit works at a time, so their ports are shared by taking turns. What they give goes through a
+    // register: a row is at its unit in the second cycle after its address.
     wire gather_spikes, gather_image, gather_currents, fill_spikes, fill_currents;
     wire elementwise_spikes, elementwise_currents, source_read;
     wire [ADDRESS_BITS-1:0] gather_address, fill_address, elementwise_read_address, source_address;
@@ -192,19 +212,24 @@ module accelerator #(
     wire [ADDRESS_BITS-1:0] current_read_address = gather_currents ? gather_address
         : fill_currents ? fill_address : elementwise_currents ? elementwise_read_address : source_address;
 
-    wire spike_write_enable, current_write_enable, elementwise_spike_write, elementwise_current_write;
+    wire current_write_enable, elementwise_spike_write, elementwise_current_write;
     wire [ADDRESS_BITS-1:0] result_address, elementwise_write_address;
-    wire [ROW_BITS-1:0] result_lane, result_columns;
+    wire [ROW_BITS-1:0] result_lane;
     wire [COLUMNS-1:0] result_spikes;
     wire [CURRENT_BITS-1:0] result_currents, elementwise_write_currents;
-    wire [ROWS-1:0] elementwise_write_word, result_word, result_lanes, spike_word;
+    wire [ROWS-1:0] elementwise_write_word, result_word, result_lanes, read_spikes;
+    wire [PIXEL_BITS-1:0] read_pixels;
+    reg  [ROWS-1:0] spike_word;
+    reg  [CURRENT_BITS-1:0] source_row;
+    reg  [PIXEL_BITS-1:0] image_row;
+    always @(posedge clock) begin
+        spike_word <= read_spikes;
+        source_row <= current_row;
+        image_row <= read_pixels;
+    end
     lane_aligner #(.ROWS(ROWS), .ROW_BITS(ROW_BITS)) result_aligner (
         .row({{(ROWS-COLUMNS){1'b0}}, result_spikes}), .turn(result_lane), .first({ROW_BITS{1'b0}}),
         .count(ROWS[ROW_BITS-1:0]), .limit(ROWS[ROW_BITS-1:0]), .lanes(result_word)
-    );
-    lane_aligner #(.ROWS(ROWS), .ROW_BITS(ROW_BITS)) written_lanes (
-        .row({ROWS{spike_write_enable}}), .turn({ROW_BITS{1'b0}}), .first(result_lane), .count(result_columns),
-        .limit(ROWS[ROW_BITS-1:0]), .lanes(result_lanes)
     );
     lane_memory #(.WIDTH(ROWS), .ROWS(SPIKE_ROWS), .ADDRESS_BITS(SPIKE_ADDRESS_BITS)) spike_memory (
         .clock(clock),
@@ -214,7 +239,7 @@ module accelerator #(
         .write_data(elementwise_spike_write ? elementwise_write_word : result_word),
         .read_enable(gather_spikes || fill_spikes || elementwise_spikes),
         .read_address(spike_read_address[SPIKE_ADDRESS_BITS-1:0]),
-        .read_data(spike_word)
+        .read_data(read_spikes)
     );
     synchronous_memory #(.WIDTH(CURRENT_BITS), .ROWS(CURRENT_ROWS), .ADDRESS_BITS(CURRENT_ADDRESS_BITS)) current_memory (
         .clock(clock),
@@ -226,7 +251,6 @@ module accelerator #(
         .read_address(logit_read ? logit_address : current_read_address[CURRENT_ADDRESS_BITS-1:0]),
         .read_data(current_row)
     );
-    wire [PIXEL_BITS-1:0] image_row;
     synchronous_memory #(.WIDTH(PIXEL_BITS), .ROWS(IMAGE_ROWS), .ADDRESS_BITS(IMAGE_ADDRESS_BITS)) image_memory (
         .clock(clock),
         .write_enable(image_write_enable),
@@ -234,7 +258,7 @@ module accelerator #(
         .write_data(image_write_row),
         .read_enable(gather_image),
         .read_address(gather_address[IMAGE_ADDRESS_BITS-1:0]),
-        .read_data(image_row)
+        .read_data(read_pixels)
     );
 
     // ---- the strip buffer's owner, and the array with all that belongs to it
@@ -253,7 +277,7 @@ module accelerator #(
         .clock(clock), .reset(reset), .start(begin_run), .row(gather), .released(words_released),
         .taken(words_taken), .ready(words_ready), .gathering(gathering), .read_spikes(gather_spikes),
         .read_image(gather_image), .read_currents(gather_currents), .read_address(gather_address),
-        .spike_word(spike_word), .image_row(image_row), .current_row(current_row),
+        .spike_word(spike_word), .image_row(image_row), .current_row(source_row),
         .word_write_enable(word_write_enable), .word_write_address(word_write_address),
         .word_write_row(word_write_row), .flag_write_enable(flag_write_enable),
         .flag_write_address(flag_write_address), .flag_write_row(flag_write_row)
@@ -284,9 +308,8 @@ module accelerator #(
         .word_write_address(word_write_address), .word_write_row(word_write_row),
         .parameter_write_enable(parameter_write_enable), .parameter_write_address(parameter_write_address),
         .parameter_write_row(parameter_write_row), .source_read(source_read), .source_address(source_address),
-        .source_row(current_row), .spike_write_enable(spike_write_enable),
-        .current_write_enable(current_write_enable), .result_address(result_address), .result_lane(result_lane),
-        .result_columns(result_columns), .result_spikes(result_spikes), .result_currents(result_currents),
+        .source_row(source_row), .current_write_enable(current_write_enable), .result_address(result_address),
+        .result_lane(result_lane), .result_lanes(result_lanes), .result_spikes(result_spikes), .result_currents(result_currents),
         .walk_valid(walk_valid), .walk_spikes(walk_spikes), .walk_membranes(walk_membranes),
         .walk_currents(walk_currents), .walk_accumulators(walk_accumulators), .events(events)
     );
@@ -296,9 +319,9 @@ module accelerator #(
         .COUNT_BITS(COUNT_BITS), .PLANE_BITS(PLANE_BITS), .ADDRESS_BITS(ADDRESS_BITS), .WEIGHT_BITS(WEIGHT_BITS),
         .CURRENT_BITS(MEMBRANE_BITS), .LOAD_ROWS(LOAD_ROWS), .BEAT_ADDRESS_BITS(STATIONARY_ADDRESS_BITS)
     ) loader (
-        .clock(clock), .reset(reset), .start(begin_fill), .row(payload[STATIONARY_BITS-1:0]), .busy(fill_busy),
+        .clock(clock), .reset(reset), .start(begin_fill), .row(fill), .busy(fill_busy),
         .done(fill_ends), .read_spikes(fill_spikes), .read_currents(fill_currents), .read_address(fill_address),
-        .spike_word(spike_word), .current_row(current_row), .write_enable(stationary_write_enable),
+        .spike_word(spike_word), .current_row(source_row), .write_enable(stationary_write_enable),
         .write_address(stationary_write_address), .write_row(stationary_write_row)
     );
 
@@ -309,10 +332,10 @@ module accelerator #(
         .PLANE_BITS(PLANE_BITS), .TIME_STEPS(TIME_STEPS), .INPUTS(INPUTS), .SIZE_BITS(SIZE_BITS),
         .ADDRESS_BITS(ADDRESS_BITS), .CONFIGURATION_BITS(ELEMENTWISE_BITS)
     ) elementwise (
-        .clock(clock), .reset(reset), .start(begin_elementwise), .configuration(payload[ELEMENTWISE_BITS-1:0]),
+        .clock(clock), .reset(reset), .start(begin_elementwise), .configuration(windows),
         .busy(elementwise_busy), .done(elementwise_ends), .current_memory(elementwise_in_currents),
         .read_enable(elementwise_read), .read_address(elementwise_read_address), .word_row(spike_word),
-        .current_row(current_row), .write_enable(elementwise_write), .write_address(elementwise_write_address),
+        .current_row(source_row), .write_enable(elementwise_write), .write_address(elementwise_write_address),
         .write_word(elementwise_write_word), .write_currents(elementwise_write_currents),
         .spike_word_read(elementwise_word_read), .current_row_read(elementwise_row_read),
         .spike_word_write(elementwise_word_write), .current_row_write(elementwise_row_write)

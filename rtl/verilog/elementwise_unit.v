@@ -5,9 +5,9 @@
 //
 //   row of plane b, slice c of the value at position p = base(step) + (p·planes + b)·slices + c
 //   busy cycles = Σ over outputs max(kernel_height·kernel_width·Σ planes of the available inputs, planes_out)
-//               + planes_out + 1
+//               + planes_out + 2
 //
-// An output is one slice of one position at one active step. At the end two cycles pass between the last tap and the
+// An output is one slice of one position at one active step. At the end three cycles pass between the last tap and the
 // write of its result's first plane, and the rest of its planes have no later taps to hide behind.
 //
 // Ports:
@@ -20,8 +20,8 @@
 //   current_memory      out  1                   both ports mean the current memory, else the spike memory
 //   read_enable         out  1                   read_address is read
 //   read_address        out  ADDRESS_BITS        a row
-//   word_row            in   ROWS                the word of the cycle before's read_address
-//   current_row         in   COLUMNS*VALUE_BITS  the row of currents of the cycle before's read_address
+//   word_row            in   ROWS                the word of read_address two cycles before
+//   current_row         in   COLUMNS*VALUE_BITS  the row of currents of read_address two cycles before
 //   write_enable        out  1                   a row of the result is written
 //   write_address       out  ADDRESS_BITS        where
 //   write_word          out  ROWS                one plane of ROWS counts
@@ -32,7 +32,7 @@
 //   current_row_write   out  1
 //
 // COUNT_BITS is at least every number of planes, SIZE_BITS at most ADDRESS_BITS; the compiler has proved that results fit.
-// Latency: `start` in cycle n: the first tap is in n + 1. The result of a tap of cycle n is written from n + 2 on.
+// Latency: `start` in cycle n: the first tap is in n + 1. The result of a tap of cycle n is written from n + 3 on.
 module elementwise_unit #(
     parameter ROWS = 16,
     parameter COLUMNS = 16,
@@ -178,18 +178,36 @@ module elementwise_unit #(
     );
     assign read_enable = in_bounds;
 
-    // ---- lanes, a cycle later
+    // ---- a cycle later the memory looks the row up, and what the walker said of it waits
+    reg                  asked, asked_in_bounds, asked_last_plane, asked_lowest;
+    reg [PLANE_BITS-1:0] asked_plane;
+    reg                  asked_begin_step, asked_output_ends, asked_last_slice, asked_run_ends;
+    reg [TIME_STEPS-1:0] asked_next_step;
+    always @(posedge clock) begin
+        asked <= tap && !reset;
+        asked_in_bounds <= in_bounds;
+        asked_last_plane <= tap_ends;
+        asked_lowest <= maximum && !nothing;
+        asked_plane <= plane;
+        asked_begin_step <= begin_step;
+        asked_next_step <= next_step;
+        asked_output_ends <= output_ends && !reset;
+        asked_last_slice <= last_slice;
+        asked_run_ends <= run_ends;
+    end
+
+    // ---- lanes, two cycles later
     reg                  arrived, arrived_in_bounds, arrived_last_plane;
     reg                  lowest;  // what a tap outside the input counts as; a step without any input is all 0
     reg [PLANE_BITS-1:0] arrived_plane;
     reg                  first_tap;
     wire                 finish;
     always @(posedge clock) begin
-        arrived <= tap && !reset;
-        arrived_in_bounds <= in_bounds;
-        arrived_last_plane <= tap_ends;
-        lowest <= maximum && !nothing;
-        arrived_plane <= plane;
+        arrived <= asked && !reset;
+        arrived_in_bounds <= asked_in_bounds;
+        arrived_last_plane <= asked_last_plane;
+        lowest <= asked_lowest;
+        arrived_plane <= asked_plane;
         if (begin_run)
             first_tap <= 1'b1;
         else if (arrived && arrived_last_plane)
@@ -237,11 +255,11 @@ module elementwise_unit #(
     ) writer (
         .clock(clock),
         .reset(reset),
-        .begin_step(begin_step),
-        .next_step(next_step),
-        .output_ends(output_ends),
-        .last_slice(last_slice),
-        .run_ends(run_ends),
+        .begin_step(asked_begin_step),
+        .next_step(asked_next_step),
+        .output_ends(asked_output_ends),
+        .last_slice(asked_last_slice),
+        .run_ends(asked_run_ends),
         .planes_out(planes_out),
         .result_bases(result_bases),
         .result_jump(result_jump),

@@ -246,14 +246,16 @@ module gather_walker #(
         end
 
     // What the next chunk will be is known while this one runs, and registered with its begin: from the registers of one
-    // chunk to those of the next it is a long way.
-    wire                     tiles_begin = start || last_tile;
+    // chunk to those of the next it is a long way. Between runs it is the first one of the next, so that it need not wait
+    // for `start`, which comes late.
+    wire                     first_chunk = !running;
+    wire                     tiles_begin = first_chunk || last_tile;
     wire                     steps_move = outer ? strips_move && last_strip : last_tile;
     wire [TIME_STEPS-1:0]    next_chunk_steps_left =
-        start || (strips_move && !outer) ? slot_steps : steps_move ? chunk_steps_left & ~chunk_step : chunk_steps_left;
+        first_chunk || (strips_move && !outer) ? slot_steps : steps_move ? chunk_steps_left & ~chunk_step : chunk_steps_left;
     wire [TIME_STEPS-1:0]    next_chunk_step = next_chunk_steps_left & -next_chunk_steps_left;
     wire [POSITION_BITS-1:0] next_strips_left =
-        start || (strips_move && last_strip) ? strips : strips_move ? strips_left - 1 : strips_left;
+        first_chunk || (strips_move && last_strip) ? strips : strips_move ? strips_left - 1 : strips_left;
     wire [COUNT_BITS-1:0]    next_tiles_left = tiles_begin ? tiles : tiles_left - 1;
     wire [COUNT_BITS-1:0]    next_slice = tiles_begin || last_slice ? {COUNT_BITS{1'b0}} : slice + 1;
     wire [COUNT_BITS-1:0]    next_offsets_left =

@@ -22,7 +22,7 @@
 //   busy          out  1                        logits are on their way
 //   done          out  1                        all were taken; until the next start
 //
-// Latency: `start` in cycle n: the first beat is offered in n + 2, then a beat a cycle.
+// Latency: `start` in cycle n: the first beat is offered in n + 3, then a beat a cycle.
 module logit_sender #(
     parameter TIME_STEPS = 4,
     parameter COLUMNS = 16,
@@ -39,7 +39,7 @@ module logit_sender #(
     output wire                               read_enable,
     output wire [ADDRESS_BITS-1:0]            read_address,
     input  wire [COLUMNS*VALUE_BITS-1:0]      read_row,
-    output wire [31:0]                        logits_tdata,
+    output reg  [31:0]                        logits_tdata,
     output reg                                logits_tvalid,
     input  wire                               logits_tready,
     output reg                                logits_tlast,
@@ -49,7 +49,7 @@ module logit_sender #(
     localparam COLUMN_BITS = (COLUMNS > 1) ? $clog2(COLUMNS) : 1;
     localparam LAST_COLUMN = COLUMNS - 1;
 
-    // The beat that is looked up, one ahead of the beat on the stream.
+    // The beat that is looked up, two ahead of the beat on the stream.
     reg                    looking;
     reg [TIME_STEPS-1:0]   step;  // one-hot
     reg [CLASS_BITS-1:0]   class_number;
@@ -69,9 +69,11 @@ module logit_sender #(
     wire last_column = column == LAST_COLUMN[COLUMN_BITS-1:0];
     wire last_class = class_number == classes - 1'b1;
     wire last_beat = last_class && step[TIME_STEPS-1];
-    wire advance = looking && (!logits_tvalid || logits_tready);
+    reg  beat_valid;
+    wire moves = !logits_tvalid || logits_tready;
+    wire advance = looking && (!beat_valid || moves);
 
-    assign busy = looking || logits_tvalid;
+    assign busy = looking || beat_valid || logits_tvalid;
     assign read_enable = advance && !zero && (column == {COLUMN_BITS{1'b0}});
     assign read_address = base + row;
 
@@ -100,23 +102,23 @@ module logit_sender #(
             row <= last_column ? row + 1'b1 : row;
         end
 
-    // The beat on the stream: its column of the row read last.
-    reg                   beat_zero;
+    // The beat between them: its column of the row read last.
+    reg                   beat_zero, beat_last;
     reg [COLUMN_BITS-1:0] beat_column;
     always @(posedge clock)
         if (advance) begin
             beat_zero <= zero;
             beat_column <= column;
-            logits_tlast <= last_beat;
+            beat_last <= last_beat;
         end
 
     always @(posedge clock)
         if (reset)
-            logits_tvalid <= 1'b0;
+            beat_valid <= 1'b0;
         else if (advance)
-            logits_tvalid <= 1'b1;
-        else if (logits_tready)
-            logits_tvalid <= 1'b0;
+            beat_valid <= 1'b1;
+        else if (moves)
+            beat_valid <= 1'b0;
 
     always @(posedge clock)
         if (reset || (!busy && start))
@@ -133,8 +135,17 @@ module logit_sender #(
                 value = read_row[place*VALUE_BITS +: VALUE_BITS];
     end
 
-    // A repetition below zero: values of more than 32 bits are refused at elaboration.
-    assign logits_tdata = {{(32-VALUE_BITS){value[VALUE_BITS-1]}}, value};
+    // The beat on the stream. A repetition below zero: values of more than 32 bits are refused at elaboration.
+    always @(posedge clock)
+        if (reset)
+            logits_tvalid <= 1'b0;
+        else if (moves)
+            logits_tvalid <= beat_valid;
+    always @(posedge clock)
+        if (moves && beat_valid) begin
+            logits_tdata <= {{(32-VALUE_BITS){value[VALUE_BITS-1]}}, value};
+            logits_tlast <= beat_last;
+        end
 
 `ifdef FORMAL
     // The stream's rules, and as many beats as there are logits, TLAST with the last of them.
@@ -173,7 +184,9 @@ module logit_sender #(
                 assert (class_number < classes);
             end
             if (busy)
-                assert (sent + logits_tvalid == looked_up);
+                assert (sent + beat_valid + logits_tvalid == looked_up);
+            if (beat_valid)
+                assert (beat_last == (sent + logits_tvalid == logits - 1'b1));
             if (logits_tvalid)
                 assert (logits_tlast == (sent == logits - 1'b1));
             if ($past(busy) && !busy)

@@ -58,7 +58,8 @@ module pass_controller #(
     output wire [ROW_BITS-1:0]  load_rows,
     output wire                 ends
 );
-    localparam IDLE = 3'd0, FETCH = 3'd1, WAIT = 3'd2, STREAM = 3'd3, DRAIN_FIRST = 3'd4, DRAIN_SECOND = 3'd5, WALK = 3'd6;
+    localparam IDLE = 3'd0, FETCH = 3'd1, WAIT = 3'd2, STREAM = 3'd3, DRAIN_FIRST = 3'd4, DRAIN_SECOND = 3'd5,
+        DRAIN_THIRD = 3'd6, WALK = 3'd7;
 
     reg [2:0]          state;
     reg                running;    // a pass of this run has started
@@ -69,7 +70,7 @@ module pass_controller #(
     assign fetching = state == FETCH;
     assign waiting = state == WAIT;
     assign streaming = state == STREAM;
-    assign draining = (state == DRAIN_FIRST) || (state == DRAIN_SECOND);
+    assign draining = (state == DRAIN_FIRST) || (state == DRAIN_SECOND) || (state == DRAIN_THIRD);
     assign walking = state == WALK;
     assign begin_walk = state == DRAIN_FIRST;
     wire counting = !idle && !fetching;
@@ -115,7 +116,8 @@ module pass_controller #(
                 FETCH: state <= WAIT;
                 STREAM: state <= !stream_last ? STREAM : current_walks ? DRAIN_FIRST : ends ? IDLE : WAIT;
                 DRAIN_FIRST: state <= DRAIN_SECOND;
-                DRAIN_SECOND: state <= WALK;
+                DRAIN_SECOND: state <= DRAIN_THIRD;
+                DRAIN_THIRD: state <= WALK;
                 WALK: state <= !walk_last ? WALK : ends ? IDLE : WAIT;
                 default: state <= WAIT;
             endcase

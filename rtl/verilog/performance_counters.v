@@ -23,7 +23,8 @@
 //   current_row_reads      in   1             a row of the current memory is read, but by the walk
 //   current_row_writes     in   1             the elementwise unit writes a row of the current memory
 //
-// Latency: an event of cycle n is counted in n + 1.
+// Latency: an event of cycle n is counted in n + 4, whichever it is: events come from all over the machine, the ones of a
+// word are counted in one cycle, and multiplied with its channels in the next.
 module performance_counters #(
     parameter ROWS = 16,
     parameter ROW_BITS = 5,
@@ -51,6 +52,29 @@ module performance_counters #(
     input  wire                    current_row_reads,
     input  wire                    current_row_writes
 );
+    // ---- cycle n + 1: what is seen
+    localparam FLAGS = 12;
+    reg [FLAGS-1:0]      seen_flags;
+    reg [EVENT_BITS-1:0] seen_events;
+    reg [2:0]            clears, counted;  // bit k: of the events of k + 1 cycles before
+    wire seen_running, seen_control, seen_stalls, seen_fills, seen_elementwise, seen_stationary_row_writes,
+        seen_spike_word_reads, seen_image_row_reads, seen_strip_word_writes, seen_spike_word_writes,
+        seen_current_row_reads, seen_current_row_writes;
+    assign {
+        seen_running, seen_control, seen_stalls, seen_fills, seen_elementwise, seen_stationary_row_writes,
+        seen_spike_word_reads, seen_image_row_reads, seen_strip_word_writes, seen_spike_word_writes,
+        seen_current_row_reads, seen_current_row_writes
+    } = seen_flags;
+    always @(posedge clock) begin
+        seen_flags <= {
+            running, control, stalls, fills, elementwise, stationary_row_writes, spike_word_reads, image_row_reads,
+            strip_word_writes, spike_word_writes, current_row_reads, current_row_writes
+        };
+        seen_events <= events;
+        clears <= {clears[1:0], clear};
+        counted <= {counted[1:0], count};
+    end
+
     wire streams, load_stalls, word_stalls, walks, fetches, pass_starts, issues, word_valid, accumulates, loads,
         stationary_operand, parameter_reads, visits, walk_accumulator_reads, spike_row_writes,
         walk_current_writes, updates_neurons, membrane_reads, membrane_writes, source_reads;
@@ -63,7 +87,7 @@ module performance_counters #(
     event_fields #(
         .EVENT_BITS(EVENT_BITS), .LANE_BITS(LANE_BITS), .ROWS(ROWS), .ROW_BITS(ROW_BITS), .COLUMN_BITS(COLUMN_BITS)
     ) fields (
-        .events(events), .streams(streams), .load_stalls(load_stalls), .word_stalls(word_stalls), .walks(walks),
+        .events(seen_events), .streams(streams), .load_stalls(load_stalls), .word_stalls(word_stalls), .walks(walks),
         .fetches(fetches), .pass_starts(pass_starts), .offered_words(offered_words), .issues(issues),
         .word_valid(word_valid), .word(word), .word_rows(word_rows), .word_columns(word_columns),
         .accumulates(accumulates), .loads(loads), .load_rows(load_rows),
@@ -74,65 +98,80 @@ module performance_counters #(
         .source_reads(source_reads)
     );
 
-    // Additions that an issued word causes, and those that its zero bits keep still: ones · columns and zeros · columns.
-    wire [ROW_BITS-1:0] ones;
-    population_count #(.WIDTH(ROWS), .COUNT_BITS(ROW_BITS)) word_ones (.bits(word), .count(ones));
-    wire [ROW_BITS-1:0] zeros = word_rows - ones;
-
-    wire [ROW_BITS+COLUMN_BITS:0] ones_product, zeros_product;
-    shift_add_product #(.SIGNED_BITS(ROW_BITS+1), .FACTOR_BITS(COLUMN_BITS)) count_additions (
-        .signed_factor({1'b0, ones}), .factor(word_columns), .product(ones_product)
-    );
-    shift_add_product #(.SIGNED_BITS(ROW_BITS+1), .FACTOR_BITS(COLUMN_BITS)) count_gated (
-        .signed_factor({1'b0, zeros}), .factor(word_columns), .product(zeros_product)
-    );
-
-    // What each counter adds in this cycle, in the order of the rules.
+    // ---- cycle n + 2: what each counter adds, in the order of the rules; three wait for the ones of a word
     localparam COUNTERS = 32;
     localparam PRODUCT_BITS = ROW_BITS + COLUMN_BITS;
     localparam INCREMENT_BITS = ((PRODUCT_BITS > LANE_BITS) ? PRODUCT_BITS : LANE_BITS) + 1;
-    localparam [INCREMENT_BITS-PRODUCT_BITS-1:0] NO_HIGH_BITS = {(INCREMENT_BITS-PRODUCT_BITS){1'b0}};
-    wire [COUNTERS*INCREMENT_BITS-1:0] increments = {
-        {{(INCREMENT_BITS-1){1'b0}}, stalls},  // stall_cycles
-        {{(INCREMENT_BITS-(ROW_BITS)){1'b0}}, (strip_word_writes ? ROWS[ROW_BITS-1:0] : {ROW_BITS{1'b0}})},  // zero_checks
+    wire [COUNTERS*INCREMENT_BITS-1:0] seen_increments = {
+        {{(INCREMENT_BITS-1){1'b0}}, seen_stalls},  // stall_cycles
+        {{(INCREMENT_BITS-(ROW_BITS)){1'b0}}, (seen_strip_word_writes ? ROWS[ROW_BITS-1:0] : {ROW_BITS{1'b0}})},  // zero_checks
         {{(INCREMENT_BITS-(COLUMN_BITS)){1'b0}}, (visits && updates_neurons ? visit_columns : {COLUMN_BITS{1'b0}})},  // lif_updates
         {{(INCREMENT_BITS-1){1'b0}}, membrane_writes},  // membrane_row_writes
         {{(INCREMENT_BITS-1){1'b0}}, membrane_reads},  // membrane_row_reads
-        {{(INCREMENT_BITS-1){1'b0}}, current_row_writes || walk_current_writes},  // current_row_writes
-        {{(INCREMENT_BITS-1){1'b0}}, current_row_reads || source_reads},  // current_row_reads
-        {{(INCREMENT_BITS-1){1'b0}}, spike_word_writes},  // spike_word_writes
+        {{(INCREMENT_BITS-1){1'b0}}, seen_current_row_writes || walk_current_writes},  // current_row_writes
+        {{(INCREMENT_BITS-1){1'b0}}, seen_current_row_reads || source_reads},  // current_row_reads
+        {{(INCREMENT_BITS-1){1'b0}}, seen_spike_word_writes},  // spike_word_writes
         {{(INCREMENT_BITS-1){1'b0}}, spike_row_writes},  // spike_row_writes
-        {{(INCREMENT_BITS-1){1'b0}}, strip_word_writes},  // strip_word_writes
-        {{(INCREMENT_BITS-1){1'b0}}, image_row_reads},  // image_row_reads
-        {{(INCREMENT_BITS-1){1'b0}}, spike_word_reads},  // spike_word_reads
+        {{(INCREMENT_BITS-1){1'b0}}, seen_strip_word_writes},  // strip_word_writes
+        {{(INCREMENT_BITS-1){1'b0}}, seen_image_row_reads},  // image_row_reads
+        {{(INCREMENT_BITS-1){1'b0}}, seen_spike_word_reads},  // spike_word_reads
         {{(INCREMENT_BITS-1){1'b0}}, parameter_reads},  // parameter_row_reads
-        {{(INCREMENT_BITS-1){1'b0}}, stationary_row_writes},  // stationary_row_writes
+        {{(INCREMENT_BITS-1){1'b0}}, seen_stationary_row_writes},  // stationary_row_writes
         {{(INCREMENT_BITS-(ROW_BITS)){1'b0}}, (loads && stationary_operand ? load_rows : {ROW_BITS{1'b0}})},  // stationary_row_reads
         {{(INCREMENT_BITS-(ROW_BITS)){1'b0}}, (loads && !stationary_operand ? load_rows : {ROW_BITS{1'b0}})},  // weight_row_reads
         {{(INCREMENT_BITS-1){1'b0}}, accumulates},  // accumulator_writes
         {{(INCREMENT_BITS-1){1'b0}}, accumulates || walk_accumulator_reads},  // accumulator_reads
-        {NO_HIGH_BITS, (word_valid ? zeros_product[PRODUCT_BITS-1:0] : {PRODUCT_BITS{1'b0}})},  // gated_accumulates
-        {NO_HIGH_BITS, (word_valid ? ones_product[PRODUCT_BITS-1:0] : {PRODUCT_BITS{1'b0}})},  // accumulates
-        {{(INCREMENT_BITS-(ROW_BITS)){1'b0}}, (word_valid ? ones : {ROW_BITS{1'b0}})},  // active_bits
+        {INCREMENT_BITS{1'b0}},  // gated_accumulates
+        {INCREMENT_BITS{1'b0}},  // accumulates
+        {INCREMENT_BITS{1'b0}},  // active_bits
         {{(INCREMENT_BITS-1){1'b0}}, issues},  // words_issued
         {{(INCREMENT_BITS-(LANE_BITS+1)){1'b0}}, offered_words},  // words_offered
         {{(INCREMENT_BITS-1){1'b0}}, pass_starts},  // passes
-        {{(INCREMENT_BITS-1){1'b0}}, control || fetches},  // control_cycles
-        {{(INCREMENT_BITS-1){1'b0}}, elementwise},  // elementwise_cycles
-        {{(INCREMENT_BITS-1){1'b0}}, fills},  // fill_cycles
+        {{(INCREMENT_BITS-1){1'b0}}, seen_control || fetches},  // control_cycles
+        {{(INCREMENT_BITS-1){1'b0}}, seen_elementwise},  // elementwise_cycles
+        {{(INCREMENT_BITS-1){1'b0}}, seen_fills},  // fill_cycles
         {{(INCREMENT_BITS-1){1'b0}}, walks},  // walk_cycles
         {{(INCREMENT_BITS-1){1'b0}}, word_stalls},  // word_stall_cycles
         {{(INCREMENT_BITS-1){1'b0}}, load_stalls},  // load_stall_cycles
         {{(INCREMENT_BITS-1){1'b0}}, streams},  // stream_cycles
-        {{(INCREMENT_BITS-1){1'b0}}, running}   // cycles
+        {{(INCREMENT_BITS-1){1'b0}}, seen_running}   // cycles
     };
+    wire [ROW_BITS-1:0] seen_ones;
+    population_count #(.WIDTH(ROWS), .COUNT_BITS(ROW_BITS)) word_ones (.bits(word), .count(seen_ones));
+    reg [COUNTERS*INCREMENT_BITS-1:0] plain_increments;
+    reg [ROW_BITS-1:0]    ones, zeros;
+    reg [COLUMN_BITS-1:0] columns;
+    always @(posedge clock) begin
+        plain_increments <= seen_increments;
+        ones <= word_valid ? seen_ones : {ROW_BITS{1'b0}};
+        zeros <= word_valid ? word_rows - seen_ones : {ROW_BITS{1'b0}};
+        columns <= word_columns;
+    end
 
+    // ---- cycle n + 3: additions that a word causes, and those that its zero bits keep still: ones and zeros · columns
+    localparam ACTIVE_BITS = 11;
+    wire [PRODUCT_BITS:0] ones_product, zeros_product;
+    shift_add_product #(.SIGNED_BITS(ROW_BITS+1), .FACTOR_BITS(COLUMN_BITS)) count_additions (
+        .signed_factor({1'b0, ones}), .factor(columns), .product(ones_product)
+    );
+    shift_add_product #(.SIGNED_BITS(ROW_BITS+1), .FACTOR_BITS(COLUMN_BITS)) count_gated (
+        .signed_factor({1'b0, zeros}), .factor(columns), .product(zeros_product)
+    );
+    reg [COUNTERS*INCREMENT_BITS-1:0] increments;
+    always @(posedge clock) begin
+        increments <= plain_increments;
+        increments[ACTIVE_BITS*INCREMENT_BITS +: ROW_BITS] <= ones;
+        increments[(ACTIVE_BITS+1)*INCREMENT_BITS +: PRODUCT_BITS] <= ones_product[PRODUCT_BITS-1:0];
+        increments[(ACTIVE_BITS+2)*INCREMENT_BITS +: PRODUCT_BITS] <= zeros_product[PRODUCT_BITS-1:0];
+    end
+
+    // ---- cycle n + 4: the counts
     wire [COUNTERS*COUNTER_BITS-1:0] counts;
     genvar counter;
     generate
         for (counter = 0; counter < COUNTERS; counter = counter + 1) begin : counters
             event_counter #(.COUNTER_BITS(COUNTER_BITS), .INCREMENT_BITS(INCREMENT_BITS)) events_of (
-                .clock(clock), .clear(clear), .enable(count),
+                .clock(clock), .clear(clears[2]), .enable(counted[2]),
                 .increment(increments[counter*INCREMENT_BITS +: INCREMENT_BITS]),
                 .count(counts[counter*COUNTER_BITS +: COUNTER_BITS])
             );

@@ -1,16 +1,18 @@
 // run_controller: carries out the program of a network, one row after the other, for one image.
 //
-// A row names a unit, and its payload configures it. It is fetched in one cycle, begun in the next (later, if its
-// weights have not arrived), and followed by the next row when the unit has ended.
+// A row names a unit, and its payload configures it. It is read while the row before is carried out, fetched into a
+// register in one cycle, begun in the next (later, if its weights have not arrived), and followed by the next row when
+// the unit has ended.
 //
 // Ports:
 //   clock              in   1             rising edge
 //   reset              in   1             synchronous
 //   start              in   1             an image; not while busy
 //   image_done         in   1             it has arrived
-//   program_read       out  1             a row of the program is fetched
+//   program_read       out  1             a row of the program is read
 //   program_address    out  PROGRAM_BITS  its number
-//   operation          in   2             of the row fetched last: 0 run, 1 fill, 2 elementwise, 3 end
+//   program_fetch      out  1             the row read last goes to the register
+//   operation          in   2             of the row in the register: 0 run, 1 fill, 2 elementwise, 3 end
 //   transfers_needed   in   COUNT_BITS    weight transfers that must have arrived before it begins
 //   transfers_arrived  in   COUNT_BITS    so far, for this image
 //   run_ends           in   1             strip_engine's last cycle
@@ -36,7 +38,8 @@ module run_controller #(
     input  wire                    start,
     input  wire                    image_done,
     output wire                    program_read,
-    output reg  [PROGRAM_BITS-1:0] program_address,
+    output wire [PROGRAM_BITS-1:0] program_address,
+    output wire                    program_fetch,
     input  wire [1:0]              operation,
     input  wire [COUNT_BITS-1:0]   transfers_needed,
     input  wire [COUNT_BITS-1:0]   transfers_arrived,
@@ -47,7 +50,7 @@ module run_controller #(
     output wire                    begin_run,
     output wire                    begin_fill,
     output wire                    begin_elementwise,
-    output wire [PROGRAM_BITS-1:0] rows_done,
+    output reg  [PROGRAM_BITS-1:0] rows_done,
     output wire                    busy,
     output wire                    control,
     output wire                    stalls,
@@ -59,15 +62,16 @@ module run_controller #(
     wire begins = (state == BEGIN) && (transfers_arrived >= transfers_needed);
     wire unit_ends = run_ends || fill_ends || elementwise_ends;
     assign begin_image = start && (state == IDLE);
-    assign program_read = state == FETCH;
+    assign program_read = begin_image || (begins && !ends);
+    assign program_address = begin_image ? {PROGRAM_BITS{1'b0}} : rows_done + 1;
+    assign program_fetch = state == FETCH;
     assign begin_run = begins && (operation == 2'd0);
     assign begin_fill = begins && (operation == 2'd1);
     assign begin_elementwise = begins && (operation == 2'd2);
     assign ends = begins && (operation == 2'd3);
     assign busy = state != IDLE;
-    assign control = (state == FETCH) || begins;
+    assign control = program_fetch || begins;
     assign stalls = (state == IMAGE) || ((state == BEGIN) && !begins);
-    assign rows_done = program_address;
 
     always @(posedge clock)
         if (reset)
@@ -83,7 +87,7 @@ module run_controller #(
 
     always @(posedge clock)
         if (state == IDLE)
-            program_address <= {PROGRAM_BITS{1'b0}};
+            rows_done <= {PROGRAM_BITS{1'b0}};
         else if ((state == WORK) && unit_ends)
-            program_address <= program_address + 1;
+            rows_done <= rows_done + 1;
 endmodule

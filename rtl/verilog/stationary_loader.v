@@ -170,22 +170,39 @@ module stationary_loader #(
     assign read_spikes = running && !from_currents && !writes_turned;
     assign read_currents = running && from_currents;
 
-    // ---- cycle n + 1: the row arrives
+    // ---- cycle n + 1: the memory looks it up
+    reg                  asked, asked_absent, asked_token, asked_last_plane, asked_tile_begins, asked_tile_end, asked_all_end;
+    reg [ROW_BITS-1:0]   asked_turn, asked_cycle;
+    reg [PLANE_BITS-1:0] asked_plane;
+    wire [ROW_BITS:0]    turn_back = ALL_ROWS - {1'b0, lane};
+    always @(posedge clock) begin
+        asked <= running && !reset;
+        asked_absent <= (step & stored_steps) == {TIME_STEPS{1'b0}};
+        asked_token <= running && turned && !writes_turned;
+        asked_last_plane <= last_plane;
+        asked_tile_begins <= cycle == {ROW_BITS{1'b0}} && !writes_turned;
+        asked_tile_end <= tile_end;
+        asked_all_end <= all_end && !reset;
+        asked_turn <= lane == {ROW_BITS{1'b0}} ? {ROW_BITS{1'b0}} : turn_back[ROW_BITS-1:0];
+        asked_cycle <= cycle;
+        asked_plane <= plane;
+    end
+
+    // ---- cycle n + 2: the row arrives
     reg                  here, here_absent, here_token, here_last_plane, here_tile_begins, here_tile_end, here_all_end;
     reg [ROW_BITS-1:0]   here_turn, here_cycle;
     reg [PLANE_BITS-1:0] here_plane;
-    wire [ROW_BITS:0]    turn_back = ALL_ROWS - {1'b0, lane};
     always @(posedge clock) begin
-        here <= running && !reset;
-        here_absent <= (step & stored_steps) == {TIME_STEPS{1'b0}};
-        here_token <= running && turned && !writes_turned;
-        here_last_plane <= last_plane;
-        here_tile_begins <= cycle == {ROW_BITS{1'b0}} && !writes_turned;
-        here_tile_end <= tile_end;
-        here_all_end <= all_end && !reset;
-        here_turn <= lane == {ROW_BITS{1'b0}} ? {ROW_BITS{1'b0}} : turn_back[ROW_BITS-1:0];
-        here_cycle <= cycle;
-        here_plane <= plane;
+        here <= asked && !reset;
+        here_absent <= asked_absent;
+        here_token <= asked_token;
+        here_last_plane <= asked_last_plane;
+        here_tile_begins <= asked_tile_begins;
+        here_tile_end <= asked_tile_end;
+        here_all_end <= asked_all_end && !reset;
+        here_turn <= asked_turn;
+        here_cycle <= asked_cycle;
+        here_plane <= asked_plane;
     end
 
     wire [ROWS-1:0] aligned;
@@ -215,7 +232,7 @@ module stationary_loader #(
         if (here)
             held_weights <= weights;
 
-    // ---- cycle n + 2: it is written; a tile's rows fill beats, the last one perhaps in part
+    // ---- cycle n + 3: it is written; a tile's rows fill beats, the last one perhaps in part
     wire row_complete = here && !here_token && here_last_plane;
     reg  [LOAD_ROWS-1:0]         beat_row;  // one-hot
     reg  [BEAT_ADDRESS_BITS-1:0] beat;
@@ -235,7 +252,7 @@ module stationary_loader #(
                 beat <= beat + 1;
         end
     end
-    assign busy = running || here || written_last;
+    assign busy = running || asked || here || written_last;
     assign done = written_last;
 
     // A weight takes the low bits of a current.

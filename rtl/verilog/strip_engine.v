@@ -4,7 +4,8 @@
 //   flag memory ─► zero_skipper ─► word memory ─► ac_array ─► accumulator_file ─► lif_unit ─► results
 //                  slot_counter ──────────────────────────────►   walk_controller ─┘ ▲ ▼ membrane_memory
 //
-// A word issued in cycle n is at the AND bank in n + 1, is accumulated in n + 2 and can be walked in n + 3.
+// A word issued in cycle n leaves its memory in n + 1, is at the AND bank in n + 2, is accumulated in n + 3 and can be
+// walked in n + 4. What a memory gives goes through a register first: block RAM is slow and far away.
 // The owner holds `layer` and `passes` and pulses `start` while not `busy`. Word and flag memory are the strip buffer,
 // which the word_gatherer fills while the run goes on.
 //
@@ -36,12 +37,11 @@
 //   parameter_write_row       in   COLUMNS*4*VALUE_BITS                  as lif_unit takes it
 //   source_read               out  1                                     stored currents are read
 //   source_address            out  ADDRESS_BITS                          their row
-//   source_row                in   COLUMNS*MEMBRANE_BITS                 the row read in the cycle before
-//   spike_write_enable        out  1                                     a row of spikes is stored
+//   source_row                in   COLUMNS*MEMBRANE_BITS                 the row read two cycles before
 //   current_write_enable      out  1                                     a row of currents is stored
 //   result_address            out  ADDRESS_BITS                          of either
 //   result_lane               out  ROW_BITS                              lane of the row's first spike
-//   result_columns            out  ROW_BITS                              spikes of the row
+//   result_lanes              out  ROWS                                  lanes of the spike word that are stored
 //   result_spikes             out  COLUMNS                               the spikes
 //   result_currents           out  COLUMNS*MEMBRANE_BITS                 the currents
 //   walk_valid                out  1                                     a visit's values are below
@@ -120,11 +120,10 @@ module strip_engine #(
     output wire                                     source_read,
     output wire [ADDRESS_BITS-1:0]                  source_address,
     input  wire [COLUMNS*MEMBRANE_BITS-1:0]         source_row,
-    output reg                                      spike_write_enable,
     output reg                                      current_write_enable,
     output reg  [ADDRESS_BITS-1:0]                  result_address,
     output reg  [ROW_BITS-1:0]                      result_lane,
-    output reg  [ROW_BITS-1:0]                      result_columns,
+    output reg  [ROWS-1:0]                          result_lanes,
     output wire [COLUMNS-1:0]                       result_spikes,
     output reg  [COLUMNS*MEMBRANE_BITS-1:0]         result_currents,
     output reg                                      walk_valid,
@@ -315,7 +314,7 @@ module strip_engine #(
     assign words_taken = advance && next_first_use;
     assign words_released = stream_last && current_last_use;
 
-    // ---- weight tiles: read in cycle n, written to the bank that does not compute at the end of n + 1
+    // ---- weight tiles: read in cycle n, written to the bank that does not compute at the end of n + 2
     localparam BEAT_WIDTH = LOAD_ROWS*COLUMNS*WEIGHT_BITS;
     wire [BEAT_WIDTH-1:0] weight_beat, stationary_beat;
     synchronous_memory #(.WIDTH(BEAT_WIDTH), .ROWS(WEIGHT_ROWS), .ADDRESS_BITS(WEIGHT_ADDRESS_BITS)) weight_memory (
@@ -342,13 +341,18 @@ module strip_engine #(
             );
         end
     endgenerate
-    wire [BEAT_WIDTH-1:0] loaded_weights = stationary_operand ? stationary_beat : weight_beat;
-    reg loaded, loaded_bank;
-    reg [BEAT_BITS-1:0] loaded_beat;
+    reg arriving, arriving_bank, loaded, loaded_bank;
+    reg [BEAT_BITS-1:0]  arriving_beat, loaded_beat;
+    reg [BEAT_WIDTH-1:0] loaded_weights;
     always @(posedge clock) begin
-        loaded <= loading && !reset;
-        loaded_bank <= !current_bank;
-        loaded_beat <= load_beat;
+        arriving <= loading && !reset;
+        arriving_bank <= !current_bank;
+        arriving_beat <= load_beat;
+        loaded <= arriving && !reset;
+        loaded_bank <= arriving_bank;
+        loaded_beat <= arriving_beat;
+        if (arriving)
+            loaded_weights <= stationary_operand ? stationary_beat : weight_beat;
     end
 
     // ---- stream, cycle n: the skipper issues a word
@@ -394,26 +398,41 @@ module strip_engine #(
         .group_done(group_done)
     );
 
-    wire [SLOT_BITS-1:0]  issued_slot;
-    wire [PLANE_BITS-1:0] issued_plane;
+    // ---- cycle n + 1: the word leaves its memory, and its slot is worked out
+    reg                   slots_load, slots_advance, read_valid, read_bank;
+    reg [SLOT_BITS-1:0]   slots_first;
+    reg [LANE_BITS-1:0]   read_lane;
+    reg [ROW_BITS-1:0]    read_rows;
+    reg [COLUMN_BITS-1:0] read_columns;
+    always @(posedge clock) begin
+        slots_load <= advance;
+        slots_advance <= group_done;
+        slots_first <= next_first_slot;
+        read_lane <= lane;
+        read_valid <= issue && !reset;
+        read_bank <= current_bank;
+        read_rows <= current_rows;
+        read_columns <= current_columns;
+    end
+    wire [SLOT_BITS-1:0]  read_slot;
+    wire [PLANE_BITS-1:0] read_plane;
     slot_counter #(.GROUP(GROUP), .LANE_BITS(LANE_BITS), .SLOT_BITS(SLOT_BITS), .PLANE_BITS(PLANE_BITS)) slots (
         .clock(clock),
-        .load(advance),
-        .advance(group_done),
-        .first_slot(next_first_slot),
+        .load(slots_load),
+        .advance(slots_advance),
+        .first_slot(slots_first),
         .planes(planes),
         .group_planes(group_planes),
         .group_slots(group_slots),
         .slot_stride(slot_stride),
         .lane_planes(lane_planes),
         .lane_slots(lane_slots),
-        .lane(lane),
-        .slot(issued_slot),
-        .plane(issued_plane)
+        .lane(read_lane),
+        .slot(read_slot),
+        .plane(read_plane)
     );
 
-    // ---- cycle n + 1: the word is at the AND bank
-    wire [ROWS-1:0] word;
+    wire [ROWS-1:0] read_word;
     synchronous_memory #(
         .WIDTH(ROWS), .ROWS(1 << WORD_ADDRESS_BITS), .ADDRESS_BITS(WORD_ADDRESS_BITS)
     ) word_memory (
@@ -423,20 +442,25 @@ module strip_engine #(
         .write_data(word_write_row),
         .read_enable(issue),
         .read_address(group_word + {{(WORD_ADDRESS_BITS-LANE_BITS){1'b0}}, lane}),
-        .read_data(word)
+        .read_data(read_word)
     );
+
+    // ---- cycle n + 2: it is at the AND bank
+    reg [ROWS-1:0] word;
     reg word_valid, word_bank;
     reg [SLOT_BITS-1:0]   word_slot;
     reg [PLANE_BITS-1:0]  word_plane;
     reg [ROW_BITS-1:0]    word_rows;
     reg [COLUMN_BITS-1:0] word_columns;
     always @(posedge clock) begin
-        word_valid <= issue && !reset;
-        word_bank <= current_bank;
-        word_slot <= issued_slot;
-        word_plane <= issued_plane;
-        word_rows <= current_rows;
-        word_columns <= current_columns;
+        if (read_valid)
+            word <= read_word;
+        word_valid <= read_valid && !reset;
+        word_bank <= read_bank;
+        word_slot <= read_slot;
+        word_plane <= read_plane;
+        word_rows <= read_rows;
+        word_columns <= read_columns;
     end
 
     wire [COLUMNS*SUM_BITS-1:0] sums;
@@ -455,7 +479,7 @@ module strip_engine #(
         .sums(sums)
     );
 
-    // ---- cycle n + 2: the sums go to the accumulator file
+    // ---- cycle n + 3: the sums go to the accumulator file
     reg accumulate;
     reg [SLOT_BITS-1:0]  sum_slot;
     reg [PLANE_BITS-1:0] sum_plane;
@@ -487,7 +511,8 @@ module strip_engine #(
     );
 
     // ---- walk
-    wire [MEMBRANE_ADDRESS_BITS-1:0] visit_address, update_address;
+    wire read_membranes;
+    wire [MEMBRANE_ADDRESS_BITS-1:0] read_address, update_address;
     walk_controller #(
         .TIME_STEPS(TIME_STEPS), .SLOT_BITS(SLOT_BITS), .POSITION_BITS(POSITION_BITS),
         .MEMBRANE_ADDRESS_BITS(MEMBRANE_ADDRESS_BITS)
@@ -509,6 +534,8 @@ module strip_engine #(
         .source_read(source_read),
         .step(step),
         .next_position(next_position),
+        .read_membranes(read_membranes),
+        .read_address(read_address),
         .visit(visit),
         .visit_last(visit_last),
         .visit_output(visit_output),
@@ -517,7 +544,6 @@ module strip_engine #(
         .visit_slot(visit_slot),
         .visit_read(visit_read),
         .visit_write(visit_write),
-        .visit_address(visit_address),
         .update(update),
         .update_first(update_first),
         .update_output(update_output),
@@ -540,7 +566,8 @@ module strip_engine #(
     );
 
     wire parameter_read = begin_walk && reads_parameters;
-    wire [COLUMNS*4*VALUE_BITS-1:0] parameters;
+    wire [COLUMNS*4*VALUE_BITS-1:0] read_parameters;
+    reg  [COLUMNS*4*VALUE_BITS-1:0] parameters;
     synchronous_memory #(
         .WIDTH(COLUMNS*4*VALUE_BITS), .ROWS(PARAMETER_ROWS), .ADDRESS_BITS(PARAMETER_ADDRESS_BITS)
     ) parameter_memory (
@@ -550,11 +577,14 @@ module strip_engine #(
         .write_data(parameter_write_row),
         .read_enable(parameter_read),
         .read_address(current_parameter_address),
-        .read_data(parameters)
+        .read_data(read_parameters)
     );
+    always @(posedge clock)
+        parameters <= read_parameters;
 
     wire [COLUMNS-1:0] spikes;
-    wire [COLUMNS*MEMBRANE_BITS-1:0] membranes, membrane_row;
+    wire [COLUMNS*MEMBRANE_BITS-1:0] membranes, read_row;
+    reg  [COLUMNS*MEMBRANE_BITS-1:0] membrane_row;
     wire [COLUMNS*VALUE_BITS-1:0] currents;
     lif_unit #(
         .COLUMNS(COLUMNS), .ACCUMULATOR_BITS(ACCUMULATOR_BITS), .MEMBRANE_BITS(MEMBRANE_BITS),
@@ -592,27 +622,35 @@ module strip_engine #(
         .write(update_write),
         .write_address(update_address),
         .write_row(membranes),
-        .read(visit && visit_read),
-        .read_address(visit_address),
-        .read_row(membrane_row)
+        .read(read_membranes),
+        .read_address(read_address),
+        .read_row(read_row)
     );
+    always @(posedge clock)
+        if (visit && visit_read)
+            membrane_row <= read_row;
 
-    reg [ADDRESS_BITS-1:0] visit_result_address, update_result_address;
+    reg [ADDRESS_BITS-1:0] read_result_address, visit_result_address, update_result_address;
     reg [ROW_BITS-1:0] update_lane;
     reg [COLUMN_BITS-1:0] update_columns;
     reg [COLUMNS*ACCUMULATOR_BITS-1:0] update_accumulators;
+    wire [ROWS-1:0] update_lanes;
+    lane_aligner #(.ROWS(ROWS), .ROW_BITS(ROW_BITS)) stored_lanes (
+        .row({ROWS{update && update_output && !stores_currents && !reset}}), .turn({ROW_BITS{1'b0}}), .first(update_lane),
+        .count({{(ROW_BITS-COLUMN_BITS){1'b0}}, update_columns}), .limit(ROWS[ROW_BITS-1:0]), .lanes(update_lanes)
+    );
     always @(posedge clock) begin
-        visit_result_address <= walk_result_address;
+        read_result_address <= walk_result_address;
+        visit_result_address <= read_result_address;
         update_result_address <= visit_result_address;
         update_lane <= current_lane;
         update_columns <= current_columns;
         update_accumulators <= accumulator_row;
         walk_valid <= update && !reset;
-        spike_write_enable <= update && update_output && !stores_currents && !reset;
         current_write_enable <= update && update_output && stores_currents && !reset;
         result_address <= update_result_address;
         result_lane <= update_lane;
-        result_columns <= {{(ROW_BITS-COLUMN_BITS){1'b0}}, update_columns};
+        result_lanes <= update_lanes;
         if (update) begin
             walk_spikes <= spikes;
             walk_membranes <= membranes;
@@ -643,9 +681,11 @@ module strip_engine #(
     };
 
 `ifdef FORMAL
-    // What a masked step cannot do. `walked` is the step of the visit, `updated` that of the update, `written` that of
-    // the results that are stored.
+    // What a masked step cannot do. `asked` is the step of the read cycle, `walked` that of the visit, `updated` that of
+    // the update, `written` that of the results that are stored.
+    wire spike_write_enable = |result_lanes;
     reg                  started = 1'b0;
+    reg [TIME_STEPS-1:0] asked, asked_window, asked_state, asked_active, asked_writes;
     reg [TIME_STEPS-1:0] walked, walked_window, walked_state, walked_active, walked_writes;
     reg [TIME_STEPS-1:0] updated, updated_window, updated_state, updated_active, updated_writes, written;
     reg                  stream_is_due;    // a pass has begun and its stream has not ended
@@ -656,11 +696,16 @@ module strip_engine #(
         else
             assume ((idle && $past(idle)) || $stable({layer, passes}));
         assume (rows_full != 0 && rows_last != 0);
-        walked <= step;
-        walked_window <= current_window;
-        walked_state <= state_steps;
-        walked_active <= active_steps;
-        walked_writes <= membrane_writes;
+        asked <= step;
+        asked_window <= current_window;
+        asked_state <= state_steps;
+        asked_active <= active_steps;
+        asked_writes <= membrane_writes;
+        walked <= asked;
+        walked_window <= asked_window;
+        walked_state <= asked_state;
+        walked_active <= asked_active;
+        walked_writes <= asked_writes;
         updated <= walked;
         updated_window <= walked_window;
         updated_state <= walked_state;

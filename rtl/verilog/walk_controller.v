@@ -1,7 +1,7 @@
 // walk_controller: the order of a strip's walk: for each position, the steps that the mask unit enumerates.
 //
-// Three cycles for each: in the address cycle a stored current is asked for, in the visit cycle the accumulators and the
-// membrane row are read, in the update cycle the neurons take the current.
+// Four cycles for each: in the address cycle a stored current is asked for, in the read cycle the membrane row, in the
+// visit cycle the accumulators are read and the current is made, in the update cycle the neurons take it.
 //
 // Ports:
 //   clock             in   1                      rising edge
@@ -21,6 +21,8 @@
 //   source_read       out  1                      address cycle: read the stored currents
 //   step              out  TIME_STEPS             address cycle: its step, one-hot
 //   next_position     out  1                      address cycle: the position's last
+//   read_membranes    out  1                      read cycle: read the membrane row
+//   read_address      out  MEMBRANE_ADDRESS_BITS  which
 //   visit             out  1                      visit cycle: a live step of a position is walked
 //   visit_last        out  1                      it is the walk's last
 //   visit_output      out  1                      its output is live
@@ -29,7 +31,6 @@
 //   visit_slot        out  SLOT_BITS              accumulator slot
 //   visit_read        out  1                      its membranes are read from memory
 //   visit_write       out  1                      they go back there after the update
-//   visit_address     out  MEMBRANE_ADDRESS_BITS  the membrane row
 //   update            out  1                      update cycle: a live step of a position
 //   update_first      out  1                      it is the first state step
 //   update_output     out  1                      its output is live
@@ -37,7 +38,7 @@
 //   update_write      out  1                      they go back there
 //   update_address    out  MEMBRANE_ADDRESS_BITS  the membrane row
 //
-// Latency: begin_walk in cycle n, first visit in n + 2, then one visit a cycle; an update follows its visit.
+// Latency: begin_walk in cycle n, first visit in n + 3, then one visit a cycle; an update follows its visit.
 module walk_controller #(
     parameter TIME_STEPS = 4,
     parameter SLOT_BITS = 5,
@@ -61,6 +62,8 @@ module walk_controller #(
     output wire                             source_read,
     output wire [TIME_STEPS-1:0]            step,
     output wire                             next_position,
+    output reg                              read_membranes,
+    output reg  [MEMBRANE_ADDRESS_BITS-1:0] read_address,
     output reg                              visit,
     output reg                              visit_last,
     output reg                              visit_output,
@@ -69,7 +72,6 @@ module walk_controller #(
     output reg  [SLOT_BITS-1:0]             visit_slot,
     output reg                              visit_read,
     output reg                              visit_write,
-    output reg  [MEMBRANE_ADDRESS_BITS-1:0] visit_address,
     output reg                              update,
     output reg                              update_first,
     output reg                              update_output,
@@ -129,18 +131,34 @@ module walk_controller #(
             position_address <= position_address + 1;
         end
 
-    reg visit_first;
+    reg                 reads, reads_last, reads_first, reads_output, reads_slot, reads_source, reads_write;
+    reg [SLOT_BITS-1:0] read_slot;
     always @(posedge clock) begin
-        visit <= step_live && !reset;
-        visit_last <= step_live && last && last_position;
-        visit_first <= first;
-        visit_output <= output_live;
-        visit_has_slot <= has_slot;
-        visit_has_source <= source_read;
-        visit_slot <= position_slot + slot_offset;
-        visit_read <= membrane_read;
-        visit_write <= membrane_write;
-        visit_address <= position_address;
+        reads <= step_live && !reset;
+        reads_last <= step_live && last && last_position && !reset;
+        reads_first <= first;
+        reads_output <= output_live;
+        reads_slot <= has_slot;
+        reads_source <= source_read;
+        read_slot <= position_slot + slot_offset;
+        read_membranes <= membrane_read && !reset;
+        read_address <= position_address;
+        reads_write <= membrane_write;
+    end
+
+    reg                             visit_first;
+    reg [MEMBRANE_ADDRESS_BITS-1:0] visit_address;
+    always @(posedge clock) begin
+        visit <= reads && !reset;
+        visit_last <= reads_last;
+        visit_first <= reads_first;
+        visit_output <= reads_output;
+        visit_has_slot <= reads_slot;
+        visit_has_source <= reads_source;
+        visit_slot <= read_slot;
+        visit_read <= read_membranes;
+        visit_write <= reads_write;
+        visit_address <= read_address;
         update <= visit && !reset;
         update_first <= visit_first;
         update_output <= visit_output;

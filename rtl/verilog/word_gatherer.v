@@ -20,9 +20,9 @@
 //   read_image          out  1                   a pixel is read
 //   read_currents       out  1                   a row of current memory is read
 //   read_address        out  ADDRESS_BITS        of any of them
-//   spike_word          in   ROWS                the word read in the cycle before
-//   image_row           in   PIXEL_BITS          the pixel read in the cycle before
-//   current_row         in   COLUMNS*CURRENT_BITS  the row read in the cycle before
+//   spike_word          in   ROWS                the word read two cycles before
+//   image_row           in   PIXEL_BITS          the pixel read two cycles before
+//   current_row         in   COLUMNS*CURRENT_BITS  the row read two cycles before
 //   word_write_enable   out  1                   a word goes to the strip buffer
 //   word_write_address  out  WORD_ADDRESS_BITS
 //   word_write_row      out  ROWS
@@ -30,8 +30,8 @@
 //   flag_write_address  out  FLAG_ADDRESS_BITS
 //   flag_write_row      out  GROUP
 //
-// Latency: a word whose last row is read in cycle n is written in n + 2, and can be streamed from n + 4 on; words of
-// pixels and of current rows come plane by plane from n + 2 on.
+// Latency: a word whose last row is read in cycle n is written in n + 4, and can be streamed from n + 6 on; words of
+// pixels and of current rows come plane by plane from n + 4 on.
 module word_gatherer #(
     parameter ROWS = 16,
     parameter COLUMNS = 16,
@@ -147,26 +147,46 @@ module word_gatherer #(
     assign read_image = read && (mode == 2'd1);
     assign read_currents = read && (mode == 2'd2);
 
-    // ---- cycle n + 1: its bits go to their lanes
+    // ---- cycle n + 1: the memory looks it up
+    reg asked_issue, asked, asked_outside, asked_absent, asked_first, asked_last, asked_begins, asked_chunk_end, asked_strip_end;
+    reg [ROW_BITS-1:0] asked_place, asked_lanes, asked_tile_lanes, asked_turn, asked_column;
+    always @(posedge clock) begin
+        asked_issue <= gathering && !reset;
+        asked <= piece && !reset;
+        asked_outside <= outside;
+        asked_absent <= absent;
+        asked_first <= first_piece;
+        asked_last <= last_piece && !reset;
+        asked_begins <= begins;
+        asked_chunk_end <= chunk_end && !reset;
+        asked_strip_end <= strip_end;
+        asked_place <= place;
+        asked_lanes <= lanes;
+        asked_tile_lanes <= tile_lanes;
+        asked_turn <= turn;
+        asked_column <= column;
+    end
+
+    // ---- cycle n + 2: its bits go to their lanes
     reg here_issue, here, here_zero, here_outside, here_first, here_last, here_token, here_begins, here_chunk_end, here_strip_end;
     reg [ROW_BITS-1:0] here_place, here_lanes, here_tile_lanes, here_turn, here_column, here_index;
     always @(posedge clock) begin
-        here_issue <= gathering && !reset;
-        here <= piece && !reset;
-        here_zero <= outside || absent;
-        here_outside <= outside;
-        here_first <= first_piece;
-        here_last <= last_piece && !reset;
-        here_token <= turned && piece;
-        here_begins <= begins;
-        here_chunk_end <= chunk_end && !reset;
-        here_strip_end <= strip_end;
-        here_place <= place;
-        here_lanes <= lanes;
-        here_tile_lanes <= tile_lanes;
-        here_turn <= turn;
-        here_column <= column;
-        here_index <= begins ? {ROW_BITS{1'b0}} : here_index + 1;
+        here_issue <= asked_issue && !reset;
+        here <= asked && !reset;
+        here_zero <= asked_outside || asked_absent;
+        here_outside <= asked_outside;
+        here_first <= asked_first;
+        here_last <= asked_last && !reset;
+        here_token <= turned && asked;
+        here_begins <= asked_begins;
+        here_chunk_end <= asked_chunk_end && !reset;
+        here_strip_end <= asked_strip_end;
+        here_place <= asked_place;
+        here_lanes <= asked_lanes;
+        here_tile_lanes <= asked_tile_lanes;
+        here_turn <= asked_turn;
+        here_column <= asked_column;
+        here_index <= asked_begins ? {ROW_BITS{1'b0}} : here_index + 1;
     end
 
     wire [ROWS-1:0] aligned;
@@ -233,13 +253,17 @@ module word_gatherer #(
         end
     end
 
-    // ---- a word is complete
+    // ---- cycle n + 3: the word is complete, and looked at: is it zero
     wire element_word = planes_leaving != 0;
     wire last_element_word = planes_leaving == 1;
-    wire word_complete = by_element ? element_word : turned ? here_issue && !here_token : here_last;
-    wire [ROWS-1:0] word = by_element ? leaving_planes[ROWS-1:0] : turned ? turned_word : joined;
-    wire word_ends_chunk = by_element ? last_element_word && leaving_chunk_end : here_chunk_end;
-    wire word_ends_strip = by_element ? leaving_strip_end : here_strip_end;
+    reg word_complete, word_ends_chunk, word_ends_strip;
+    reg [ROWS-1:0] word;
+    always @(posedge clock) begin
+        word_complete <= (by_element ? element_word : turned ? here_issue && !here_token : here_last) && !reset;
+        word <= by_element ? leaving_planes[ROWS-1:0] : turned ? turned_word : joined;
+        word_ends_chunk <= by_element ? last_element_word && leaving_chunk_end : here_chunk_end;
+        word_ends_strip <= by_element ? leaving_strip_end : here_strip_end;
+    end
 
     localparam LANE_BITS = (GROUP > 1) ? $clog2(GROUP) : 1;
     localparam LAST_LANE = GROUP - 1;
@@ -291,9 +315,12 @@ module word_gatherer #(
     reg [COUNT_BITS-1:0] places;            // chunks that the strip buffer holds
     reg [HELD_BITS-1:0]  taken_chunks;      // and not released
     reg [PLANE_BITS:0]   position_cycles;   // since the last position of elements ended, as far as it matters
+    reg [PLANE_BITS:0]   here_cycles;       // the same of the position whose bits go to their lanes
     localparam [PLANE_BITS:0] MANY = {(PLANE_BITS+1){1'b1}};
     wire                 last_piece_leaves = leaving_chunk_end && planes_leaving != 0;
-    wire [HELD_BITS-1:0] on_the_way = open + here_chunk_end + last_piece_leaves + chunk_written;
+    wire                 word_ends = word_complete && word_ends_chunk;
+    wire [HELD_BITS-1:0] on_the_way =
+        open + asked_chunk_end + here_chunk_end + last_piece_leaves + word_ends + chunk_written;
     // The words and flags as the strip buffer gets them.
     reg [LANE_BITS-1:0]  written_lane;      // words since the last flags
     reg [GROUP-1:0]      written_flags;     // those of them that are not zero
@@ -306,7 +333,8 @@ module word_gatherer #(
         else begin
             assume (!running || start || $stable(row));
             if (start)  // the run before it has ended
-                assume (!open && !here_issue && !here_chunk_end && planes_leaving == 0 && !word_write_enable && !chunk_written);
+                assume (!open && !asked_issue && !asked_chunk_end && !here_issue && !here_chunk_end && planes_leaving == 0
+                    && !word_complete && !word_write_enable && !chunk_written);
             if (start)
                 assume (!taken && !released && !gathering);
             if (!running)
@@ -339,6 +367,7 @@ module word_gatherer #(
             position_cycles <= 1;
         else if (position_cycles != MANY)
             position_cycles <= position_cycles + 1'b1;
+        here_cycles <= reset || start ? MANY : position_cycles;
         if (reset || start || flag_write_enable) begin
             written_lane <= 0;
             written_flags <= 0;
@@ -349,7 +378,8 @@ module word_gatherer #(
         if (word_write_enable)
             written_word <= word_write_address;
         if (started && !reset && !running)
-            assert (!open && !here_issue && !here_last && planes_leaving == 0 && on_the_way == 0 && waiting == 0);
+            assert (!open && !asked_issue && !asked_last && !here_issue && !here_last && planes_leaving == 0
+                && !word_complete && on_the_way == 0 && waiting == 0);
         if (started && !reset && running && !start) begin
             // The credits: no chunk is begun without room, and the strip buffer never has more than it holds.
             assert (room + waiting + taken_chunks + on_the_way == places);
@@ -373,18 +403,25 @@ module word_gatherer #(
             assert ((flags >> flag_lane) == 0 && flag_lane <= LAST_LANE && written_lane <= LAST_LANE);
             if (flag_lane != 0)
                 assert (next_word == (word_write_enable ? word_write_address : written_word) + 1'b1);
+            assert (!asked_chunk_end || asked_last);
+            assert (!asked_last || asked_issue);
             assert (!here_chunk_end || here_last);
             assert (!here_last || here_issue);
             assert (!here_token || here);
-            assert (position_cycles != 0);
+            assert (position_cycles != 0 && here_cycles != 0);
+            if (turned)
+                assert (asked_last == asked_chunk_end && (!asked_last || !asked));
             if (turned)
                 assert (here_last == here_chunk_end && (!here_last || !here_token));
             if (by_element && here_last)
-                assert (planes_leaving <= 1 && position_cycles == 1);
-            if (by_element && position_cycles != 1)
-                assert (planes_leaving == 0 || planes_leaving + position_cycles == planes + 2);
-            if (by_element && position_cycles == 1)
-                assert (here_last);
+                assert (planes_leaving <= 1);
+            if (by_element && here_cycles != 1)
+                assert (planes_leaving == 0 || planes_leaving + here_cycles == planes + 2);
+            if (by_element)
+                assert (asked_last == (position_cycles == 1) && here_last == (here_cycles == 1));
+            if (by_element)
+                assert (position_cycles == 1 ? here_cycles >= planes
+                    : position_cycles == (here_cycles == MANY ? MANY : here_cycles + 1'b1));
             if (!by_element)
                 assert (planes_leaving == 0);
         end

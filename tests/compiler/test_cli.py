@@ -410,7 +410,7 @@ def test_unknown_hardware(work: Path, capsys: Capture) -> None:
         3,
         ["../small.pt", "-o", "x.json", "--hardware", "edge"],
         "edge: cannot be read as a hardware file ([Errno 2] No such file or directory: 'edge'); "
-        "give a TOML file, or one of: asic-28nm, edge-16x16, kintex7, large-64x32, wide-64x32",
+        "give a TOML file, or one of: asic-28nm, ecp5-8x8, edge-16x16, kintex7, large-64x32, wide-64x32",
     )
 
 

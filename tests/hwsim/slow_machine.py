@@ -31,8 +31,8 @@ from dtss.compiler.schedule.format import (
 )
 from dtss.compiler.schedule.interpret import Execution, Tensors, value_at
 
-DRAIN = 2
-GATHER_LATENCY = 3
+DRAIN = 3
+GATHER_LATENCY = 5
 Item = TypeVar("Item")
 
 
@@ -211,8 +211,8 @@ class SlowMachine:
         """The operand that stays: every weight tile of every step, a row or a token a cycle."""
         stationary = self.schedule.node(node.inputs[1])
         self.events["control_cycles"] += 2
-        self.events["cycles"] += 2 + 2
-        self.events["fill_cycles"] += 2
+        self.events["cycles"] += 2 + 3
+        self.events["fill_cycles"] += 3
         for step, channels, lanes in itertools.product(
             node.steps.active, self.output_tiles(node), self.reduction_tiles(node)
         ):
@@ -443,7 +443,7 @@ class SlowMachine:
                         self.events[kind + "_reads"] += self.planes_of(source) * (tap is not None)
                 self.count("elementwise_cycles", max(cycles, leaving), step)
                 self.events[kind + "_writes"] += leaving
-        self.events["elementwise_cycles"] += 1 + leaving
+        self.events["elementwise_cycles"] += 2 + leaving
         self.events["control_cycles"] += 2
         self.events["cycles"] += 2 + self.events["elementwise_cycles"]
 

@@ -63,9 +63,9 @@ def test_a_layer_of_the_int8_ann_by_hand(small: LoadedSchedule) -> None:
     assert energy.accumulator_file == pytest.approx((2 + 2 + 2) * 16 * 24 * 0.0097)
     assert lif.lif_update == pytest.approx(4 * 2 * 0.075)  # four neurons, bias and comparison
     assert (energy.zero_check, energy.gated_accumulate, energy.membrane_memory, energy.stationary_memory) == (0,) * 4
-    # 2 positions gathered in 2 cycles are ready after 3 + 1 more: 6, the tile after 1 + 3; 2 words, drain, 2 positions
-    # walked: 12. The cycle in which the pass is fetched is the first of the 3 of control.
-    assert hidden.cycles == 3 + (6 + 2 + 2 + 2) - 1
+    # 2 positions gathered in 2 cycles are ready after 5 + 1 more: 8, the tile after 1 + 3; 2 words, drain, 2 positions
+    # walked: 15. The cycle in which the pass is fetched is the first of the 3 of control.
+    assert hidden.cycles == 3 + (8 + 2 + 3 + 2) - 1
 
 
 def test_the_head_of_the_ann_by_hand(small: LoadedSchedule) -> None:
@@ -79,10 +79,10 @@ def test_the_head_of_the_ann_by_hand(small: LoadedSchedule) -> None:
     assert head.current_memory == pytest.approx(16 * 24 * sram_32k)
     assert head.dram == pytest.approx(128 * TABLE.dram.pj)
     assert tokens.spike_memory == pytest.approx((2 + 1) * 16 * 8 * sram_32k)
-    # the word is gathered in one cycle and ready after 3 more: 4, the tile after 1 + 2; a word, drain, a position: 8;
+    # the word is gathered in one cycle and ready after 5 more: 6, the tile after 1 + 2; a word, drain, a position: 11;
     # and 2 to end the program
-    assert costs["head"].cycles == 3 + (4 + 1 + 2 + 1) - 1 + 2
-    assert costs["sum"].cycles == 2 + 2 + 1 + 1  # control, two words, the last one's sum and its write
+    assert costs["head"].cycles == 3 + (6 + 1 + 3 + 1) - 1 + 2
+    assert costs["sum"].cycles == 2 + 2 + 2 + 1  # control, two words, the last one's way and sum, and its write
 
 
 def test_an_ann_fetches_its_biases_and_no_other_parameters(small: LoadedSchedule) -> None:
@@ -310,8 +310,8 @@ def test_half_of_the_steps_run_twice_the_accumulates(small: LoadedSchedule) -> N
     by_name = {part.name: part for part in result.nodes}
     for name, times in (("head", 2), ("hidden", 1)):
         np.testing.assert_array_equal(nodes[name].counts.accumulates, times * by_name[name].counts.accumulates)
-    # two operands a step; then two planes of the last result and a cycle, and two of control, whatever the steps
-    assert (by_name["sum"].counts.cycles[0], nodes["sum"].counts.cycles[0]) == (2 + 3 + 2, 4 + 3 + 2)
+    # two operands a step; then two planes of the last result and two cycles, and two of control, whatever the steps
+    assert (by_name["sum"].counts.cycles[0], nodes["sum"].counts.cycles[0]) == (2 + 4 + 2, 4 + 4 + 2)
     plain = plain_schedule(small.schedule, 2)
     assert plain.node("hidden").steps == Steps(active=(0,), reused=(1,), why=("", ""))
     assert nodes["hidden"].counts.lif_updates[0] == 8  # four neurons at two steps

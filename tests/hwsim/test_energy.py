@@ -37,17 +37,17 @@ def test_a_linear_layer_by_hand(small: LoadedSchedule) -> None:
     """Two positions of three pixels in four planes, on 16 × 16 lanes: one pass, one tile of 3 rows and 2 columns.
 
     Image 0 holds 1, 2, 3 and 15, 0, 4: planes (101, 011, 000, 000) and (100, 100, 101, 100), so 6 words, 9 − 1 ones.
-    The two pixels are gathered as 8 words in 8 cycles, ready 3 + 4 later.
+    The two pixels are gathered as 8 words in 8 cycles, ready 5 + 4 later.
     """
     hidden = node(run_small(small), "hidden")
     counts, energy = hidden.counts, hidden.energy_pj
     ones = sum(int(p).bit_count() for p in (1, 2, 3, 15, 0, 4))
     assert (counts.words_offered[0], counts.words_issued[0], counts.active_bits[0]) == (8, 6, ones)
     assert (counts.accumulates[0], counts.gated_accumulates[0]) == (2 * ones, 2 * (6 * 3 - ones))
-    # the tile is there after 1 + 3 cycles, the words after 15; groups of 4 words: 2 and 4 non-zero; 2 to drain, 2
+    # the tile is there after 1 + 3 cycles, the words after 17; groups of 4 words: 2 and 4 non-zero; 3 to drain, 2
     # positions walked; the pass is fetched in the last of 3 cycles of control
-    assert (counts.load_stall_cycles[0], counts.word_stall_cycles[0]) == (3, 15 - 4)
-    assert counts.cycles[0] == 3 - 1 + 15 + 2 + 4 + 2 + 2
+    assert (counts.load_stall_cycles[0], counts.word_stall_cycles[0]) == (3, 17 - 4)
+    assert counts.cycles[0] == 3 - 1 + 17 + 2 + 4 + 3 + 2
     sram_8k, sram_32k, sram_128k, image_4k = (TABLE.sram_access.at(k << 10) / 64 for k in (8, 32, 128, 4))
     assert sram_8k == pytest.approx(10 / 64)
     assert energy.accumulate[0] == pytest.approx(2 * ones * 0.075)

@@ -48,15 +48,15 @@ def yosys() -> None:
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Callable[[TimeOrder], Path]:
-    """schedule.json of the shipped digits checkpoint, compiled by the command line once for each time order."""
+def digits(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Callable[..., Path]:
+    """schedule.json of the shipped digits checkpoint, compiled once for each time order and machine."""
     folder = tmp_path_factory.mktemp("digits")
 
-    def compiled(order: TimeOrder) -> Path:
-        path = folder / f"{order}.json"
+    def compiled(order: TimeOrder, hardware: str = "edge-16x16") -> Path:
+        path = folder / f"{order}-{hardware}.json"
         if not path.exists():
             command = [Path(sys.executable).parent / "dtss-compile", repository / "models" / "zoo" / "digits.pt"]
-            options = ["-o", path, "--time-order", order, "--quiet"]
+            options = ["-o", path, "--time-order", order, "--hardware", hardware, "--quiet"]
             subprocess.run([*map(str, (*command, *options))], check=True, timeout=300)
         return path
 

@@ -91,7 +91,8 @@ def test_each_rule_finds_its_violation(rule: str, sources: list[Path]) -> None:
         ("strip_engine", ".step_live(update),", ".step_live(1'b1),"),
         ("strip_engine", ".step_live(update),", ".step_live(walking),"),
         ("walk_controller", ".step_live(step_live),", ".step_live(),"),
-        ("walk_controller", "visit <= step_live && !reset;", "visit <= walking && !reset;"),
+        ("walk_controller", "reads <= step_live && !reset;", "reads <= walking && !reset;"),
+        ("walk_controller", "visit <= reads && !reset;", "visit <= reads_slot && !reset;"),
         ("walk_controller", "update <= visit && !reset;", "update <= visit_has_slot && !reset;"),
     ],
 )

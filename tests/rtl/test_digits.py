@@ -17,12 +17,14 @@ from dtss.rtl.generate import leaf_modules
 pytestmark = pytest.mark.rtl
 
 
-@pytest.mark.parametrize("order", ["inner", "outer"])
+@pytest.mark.parametrize(
+    ("order", "hardware"), [("inner", "edge-16x16"), ("outer", "edge-16x16"), ("inner", "ecp5-8x8")]
+)
 def test_the_rtl_of_the_digits_network_equals_interpreter_and_simulator(
-    order: TimeOrder, digits: Callable[[TimeOrder], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    order: TimeOrder, hardware: str, digits: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "rtl"
-    assert main(["generate", str(digits(order)), "-o", str(folder), "--quiet"]) == 0
+    assert main(["generate", str(digits(order, hardware)), "-o", str(folder), "--quiet"]) == 0
     code = main(["verify", str(folder), "--images", "2", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert [item for layer in report["layers"] for item in layer["mismatches"]] == []

@@ -17,7 +17,7 @@ BROKEN = {
     "axi_lite_registers": [("else if (registers_bready)", "else")],
     "gather_walker": [("running && (inside_chunk || may_begin)", "running")],  # a chunk is begun without room
     "image_receiver": [("position == positions - 1'b1", "position == positions")],
-    "logit_sender": [("looking && (!logits_tvalid || logits_tready)", "looking")],
+    "logit_sender": [("looking && (!beat_valid || moves)", "looking"), ("!logits_tvalid || logits_tready", "1'b1")],
     "mask_unit": [
         ("state_steps & window & ~visited", "window & ~visited"),  # a masked step is visited
         ("step_live && |(step & active_steps)", "step_live"),  # a masked output counts as live

@@ -114,7 +114,7 @@ BUGS = {
         "words_issued",
     ),
     "a weight tile loads into the bank that computes": (
-        "strip_engine", "loaded_bank <= !current_bank;", "loaded_bank <= current_bank;", "accumulators",
+        "strip_engine", "arriving_bank <= !current_bank;", "arriving_bank <= current_bank;", "accumulators",
     ),
     "a tie does not fire": (
         "lif_neuron", "!beyond_threshold[POTENTIAL_BITS-1]",
