@@ -41,10 +41,20 @@ def small(small_schedule: Callable[..., Path]) -> LoadedSchedule:
 @pytest.fixture
 def yosys() -> None:
     """Skips where there is none."""
+    _skip_without("yosys", "formal")
+
+
+@pytest.fixture
+def nextpnr() -> None:
+    """Skips where there is none."""
+    _skip_without("nextpnr-ecp5", "place")
+
+
+def _skip_without(tool: str, extra: str) -> None:
     try:
-        find_tool("yosys", "")
+        find_tool(tool, "")
     except MissingToolError:
-        pytest.skip("needs yosys: pip install 'dtss[formal]'")
+        pytest.skip(f"needs {tool}: pip install 'dtss[{extra}]'")
 
 
 @pytest.fixture(scope="session")

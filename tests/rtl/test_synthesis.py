@@ -17,7 +17,7 @@ from dtss.rtl.cli import main
 from dtss.rtl.netlist import SEVEN_SERIES_CELLS, Netlist, Resources, memory_bits, module_name, read_netlist
 from dtss.rtl.parts import PARTS, UsageError, find_part
 from dtss.rtl.simulators import MissingToolError
-from dtss.rtl.synthesis import Job, Synthesis, Target, find_tool, synthesise
+from dtss.rtl.synthesis import Job, Synthesis, Target, synthesise
 from dtss.rtl.synthesis_report import print_synthesis, synthesis_object, utilisation
 
 # As Yosys writes it: a top with two equal lanes and a memory, a library cell with content, an instance without cells.
@@ -200,14 +200,11 @@ class TestWithYosys:
         large = [use for use in report["modules"] if use["path"].endswith(("spike_memory", "weight_memory"))]
         assert len(large) == 2 and all(use["resources"].keys() & {"ramb18", "ramb36"} for use in large)
 
+    @pytest.mark.usefixtures("nextpnr")
     def test_the_clock_of_ecp5_8x8_is_closed(
         self, digits: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """The whole accelerator of the digits, placed and routed: some ten minutes."""
-        try:
-            find_tool("nextpnr-ecp5", "")
-        except MissingToolError:
-            pytest.skip("needs nextpnr-ecp5: pip install 'dtss[place]'")
         assert main(["generate", str(digits("inner", "ecp5-8x8")), "-o", str(tmp_path / "rtl"), "--quiet"]) == 0
         assert main(["synth", str(tmp_path / "rtl"), "--target", "ecp5", "--place", "--json"]) == 0
         reached = json.loads(capsys.readouterr().out)["max_frequency_mhz"]
